@@ -86,12 +86,13 @@ class TrainingPass:
     """Tables of a training step, from a backbone with an own method for it.
 
     embeddings: read by the sampler and by observers. scored: read by the loss, if other tables than these. auxiliary: a
-    loss of the backbone, which is added, or None.
+    loss of the backbone, which is added, or None. auxiliary_of: one more, a function of the sampled negatives.
     """
 
     embeddings: Embeddings
     scored: Embeddings | None = None
     auxiliary: Tensor | None = None
+    auxiliary_of: Callable[[Negatives], Tensor] | None = None
 
 
 def _pool_with_gradients(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:

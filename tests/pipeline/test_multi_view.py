@@ -60,24 +60,24 @@ def test_a_run_with_trees_and_an_anchor_can_be_audited(folders: Path, trees: Pat
     pipeline.extract_profiles_stage(split).run(tmp_path / "profiles")
     pipeline.encode_texts_stage(split, tmp_path / "profiles", Letters()).run(vectors)
     config = RUN.model_copy(update={"anchor": AnchorConfig()})
-    pipeline.train_stage(split, config, trees=trees, anchor=vectors).run(tmp_path / "run")
-    words = ["audit", "run", tmp_path / "run", "--split", split, "--trees", trees, "--anchor", vectors, "--json"]
+    pipeline.train_stage(split, config, trees=trees, vectors=vectors).run(tmp_path / "run")
+    words = ["audit", "run", tmp_path / "run", "--split", split, "--trees", trees, "--vectors", vectors, "--json"]
     said = CliRunner().invoke(app, list(map(str, words)))
     assert said.exit_code == 0, said.output
     checks = {check["question"]: check["passed"] for check in json.loads(said.stdout)}
     assert checks["the run was trained with this trees folder"]
-    assert checks["the run was trained with this anchor folder"]
+    assert checks["the run was trained with this vectors folder"]
     pipeline.control_trees_stage(split, trees, "random").run(tmp_path / "other")
-    others = audit_run(tmp_path / "run", split, None, trees=tmp_path / "other", anchor=vectors)
+    others = audit_run(tmp_path / "run", split, None, trees=tmp_path / "other", vectors=vectors)
     losses = "the first epochs, repeated from the stated settings and train pairs, have the recorded losses"
     assert {check.question for check in others if not check.passed} == {
         "the run was trained with this trees folder",
         losses,
     }
     with pytest.raises(ConfigError, match="was trained with trees, found none"):
-        audit_run(tmp_path / "run", split, None, anchor=vectors)
+        audit_run(tmp_path / "run", split, None, vectors=vectors)
     with pytest.raises(ConfigError, match="was trained without suspects, found"):
-        audit_run(tmp_path / "run", split, None, tmp_path / "suspects", trees=trees, anchor=vectors)
+        audit_run(tmp_path / "run", split, None, tmp_path / "suspects", trees=trees, vectors=vectors)
 
 
 def test_what_does_not_fit_is_refused(folders: Path, trees: Path, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_an_anchored_run_lies_nearer_to_its_texts(two: tuple[TuningSet, TuningSe
     vectors, found = root / "one" / "vectors", dict[str, float]()
     for weight in (0.0, 100.0):
         config = RUN.model_copy(update={"anchor": AnchorConfig(weight=weight)})
-        pipeline.train_stage(one.split, config, anchor=vectors).run(tmp_path / str(weight))
+        pipeline.train_stage(one.split, config, vectors=vectors).run(tmp_path / str(weight))
         items = load_file(tmp_path / str(weight) / "embeddings.safetensors")["items"]
         found[str(weight)] = mean_cosine(items, text_projection(vectors, len(items), 8))
     items = load_file(root / "one" / "run" / "embeddings.safetensors")["items"]
@@ -199,13 +199,13 @@ def test_settings_and_vectors_of_an_anchor_come_together(
     two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
 ) -> None:
     one, other, root = two
-    with pytest.raises(ConfigError, match="a vectors folder of an anchor but no settings"):
-        pipeline.train_stage(one.split, RUN, anchor=root / "one" / "vectors").run(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"reads no text, found .*vectors; leave it out"):
+        pipeline.train_stage(one.split, RUN, vectors=root / "one" / "vectors").run(tmp_path / "run")
     anchored = RUN.model_copy(update={"anchor": AnchorConfig()})
-    with pytest.raises(ConfigError, match="settings of an anchor but no vectors folder"):
+    with pytest.raises(ConfigError, match="an anchor reads text, found no vectors folder"):
         pipeline.train_stage(one.split, anchored).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="another split"):
-        pipeline.train_stage(other.split, anchored, anchor=root / "one" / "vectors").run(tmp_path / "run")
+        pipeline.train_stage(other.split, anchored, vectors=root / "one" / "vectors").run(tmp_path / "run")
 
 
 def test_settings_with_and_without_an_anchor_are_read_back() -> None:
@@ -218,7 +218,7 @@ def test_the_doors(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> No
     one, _, root = two
     vectors, split = str(root / "one" / "vectors"), str(one.split)
     words = ["train", split, "--model", "mf", "--set", "model.embedding_size=8", "--sampler", "mixgcf", "--epochs", "1"]
-    anchored = [*words, "--anchor", vectors, "--set", "anchor.weight=0.5", "--out", str(tmp_path / "run")]
+    anchored = [*words, "--vectors", vectors, "--set", "anchor.weight=0.5", "--out", str(tmp_path / "run")]
     assert CliRunner().invoke(app, anchored).exit_code == 0
     assert artifacts.read_manifest(tmp_path / "run", "run")["config"]["anchor"]["weight"] == 0.5
     onto = ["finetune", "label", split, str(tmp_path / "run"), "--onto", vectors, "--out", str(tmp_path / "labels")]

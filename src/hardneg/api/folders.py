@@ -29,6 +29,7 @@ from hardneg.pipeline.inference import BELOW, EVALUATION
 from hardneg.pipeline.recommendation import describe_unknown
 from hardneg.sampling import mined
 from hardneg.stage import Stage
+from hardneg.text import TextVectors, text_vectors
 
 F = TypeVar("F", bound="ArtifactFolder")
 
@@ -174,6 +175,15 @@ class TreesFolder(ArtifactFolder):
     def to_polars(self) -> pl.DataFrame:
         """Return item_id and its path codes, structural and semantic."""
         return self._frame("codes.parquet").drop(c.ITEM)
+
+
+@dataclass(frozen=True)
+class VectorsFolder(ArtifactFolder):
+    """Text vectors of items and users."""
+
+    def read(self) -> TextVectors:
+        """Return the vectors as arrays under dense indices, rows of NaN without a text."""
+        return text_vectors.read_text_vectors(self.folder)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hardneg.api.folders import (
     SplitFolder,
     SuspectsFolder,
     TreesFolder,
+    VectorsFolder,
 )
 from hardneg.config import parse_config
 from hardneg.judging import JudgeConfig
@@ -40,6 +41,7 @@ from hardneg.sampling import (
 )
 from hardneg.sampling.mined import NeighbourSource
 from hardneg.text import ItemVectors, ProfilesConfig, TextEncoder, sentence_encoder
+from hardneg.text.text_vectors import ItemSource
 from hardneg.trees import TreesConfig
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "generate",
     "identify_suspects",
     "make_profiles",
+    "make_vectors",
     "random_vectors",
     "retrieve",
     "shuffle",
@@ -82,6 +85,23 @@ def make_profiles(
     else:
         stage = pipeline.generate_profiles_stage(split.folder, session, config or ProfilesConfig())
     return ProfilesFolder(split.workspace.run(stage), split.workspace)
+
+
+def make_vectors(
+    split: SplitFolder,
+    profiles: ProfilesFolder | None = None,
+    *,
+    encoder: str | TextEncoder | ItemVectors = "minilm",
+    items: ItemSource = "texts",
+) -> VectorsFolder:
+    """Encode item texts, or item profiles, and user profiles, for models that read text: `fit(model=..., vectors=...)`.
+
+    profiles, encoder: as in `retrieve`.
+    """
+    described = profiles if profiles is not None or isinstance(encoder, ItemVectors) else make_profiles(split)
+    folder = None if described is None else described.folder
+    stage = pipeline.encode_texts_stage(split.folder, folder, _encoder(encoder), items=items)
+    return VectorsFolder(split.workspace.run(stage), split.workspace)
 
 
 def retrieve(

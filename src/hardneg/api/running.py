@@ -16,6 +16,7 @@ from hardneg.api.folders import (
     SplitFolder,
     SuspectsFolder,
     TreesFolder,
+    VectorsFolder,
 )
 from hardneg.config import parse_config
 from hardneg.data.splitters import SplitConfig
@@ -52,6 +53,7 @@ def fit(
     negatives: NegativesFolder | NeighboursFolder | None = None,
     suspects: SuspectsFolder | None = None,
     trees: TreesFolder | None = None,
+    vectors: VectorsFolder | None = None,
     config: FitConfig | None = None,
     device: str = "cpu",
     earlier: RunFolder | None = None,
@@ -60,7 +62,8 @@ def fit(
     """Train a backbone (default: LightGCN) with a sampler (default: uniform); the epoch is chosen on validation pairs.
 
     negatives: for samplers that read mined negatives or item neighbours. suspects: with their use,
-    `suspects.used("exclude")`. trees: for samplers that read path codes. settings: epochs, seed, learning_rate and other
+    `suspects.used("exclude")`. trees: for samplers that read path codes. vectors: for models that read text, by
+    `hn.negatives.make_vectors`. settings: epochs, seed, learning_rate and other
     fields of `FitConfig`, which replace those of config. earlier: the same run with a lower limit of epochs; training goes
     on from it. Raises ConfigError where an input is missing or not used, or the earlier run differs otherwise.
     """
@@ -77,6 +80,7 @@ def fit(
         negatives=None if negatives is None else negatives.folder,
         suspects=None if suspects is None else suspects.folder,
         trees=None if trees is None else trees.folder,
+        vectors=None if vectors is None else vectors.folder,
         device=device,
     )
     if earlier is not None and not stage.extends(earlier.folder):

@@ -204,10 +204,10 @@ def train(
     negatives: Path | None = None,
     suspects: Path | None = None,
     trees: Path | None = None,
-    anchor: Path | None = None,
+    vectors: Path | None = None,
 ) -> dict[str, str]:
     """Train a run, and return the hashes of its TRAINED files."""
-    train_stage(folder, config, negatives=negatives, suspects=suspects, trees=trees, anchor=anchor).run(out)
+    train_stage(folder, config, negatives=negatives, suspects=suspects, trees=trees, vectors=vectors).run(out)
     return {name: digest for name, digest in _hash_files(out).items() if name.split("/")[1] in TRAINED}
 
 

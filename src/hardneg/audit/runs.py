@@ -28,6 +28,7 @@ from hardneg.pipeline.labels import rebuild_embeddings
 from hardneg.pipeline.provenance import require_same_split
 from hardneg.pipeline.reranking import read_judged
 from hardneg.pipeline.suspect_use import use_suspects
+from hardneg.pipeline.text import read_model_texts
 from hardneg.pipeline.training import VALIDATED
 from hardneg.sampling import mined
 from hardneg.text import text_vectors
@@ -40,6 +41,8 @@ SAME_VALUE = 2e-3
 
 Inputs = dict[str, Path | None]
 """Parameter of `train_stage` -> folder."""
+RECORDED_AS = {"negatives": (mined.KIND, mined.NEIGHBOURS), "vectors": ("vectors", "anchor")}
+"""Parameter -> its names among the inputs of a run, where that is not its own."""
 
 
 def audit_run(
@@ -49,13 +52,13 @@ def audit_run(
     suspects_dir: Path | None = None,
     *,
     trees: Path | None = None,
-    anchor: Path | None = None,
+    vectors: Path | None = None,
     origin: Origin = NO_ORIGIN,
     epochs: int = 2,
 ) -> list[Check]:
     """Check a run: its mask, model, inputs and evaluations, and that held-out pairs do not reach its training.
 
-    negatives, suspects_dir, trees, anchor: those that the run was trained with; they stay as they are while pairs are
+    negatives, suspects_dir, trees, vectors: those that the run was trained with; they stay as they are while pairs are
     redrawn. origin: what those folders were made from, to make them again. Raises ConfigError where an input is missing, or one is given that the run was trained without.
     """
     manifest = artifacts.read_manifest(run_dir, RUN)
@@ -70,14 +73,14 @@ def audit_run(
     ]
     for folder in find_evaluations(run_dir):
         checks += check_evaluation(folder, run, split)
-    inputs: Inputs = {"negatives": negatives, "suspects": suspects_dir, "trees": trees, "anchor": anchor}
+    inputs: Inputs = {"negatives": negatives, "suspects": suspects_dir, "trees": trees, "vectors": vectors}
     if "method" in manifest["config"]:
         checks += _check_reranking(run_dir, manifest, run, split, split_dir, origin)
         return [*checks, *_audit_untrained(run_dir, inputs, split_dir, origin)]
     config = _read_config(run_dir, manifest)
     _require_inputs(run_dir, manifest["inputs"], inputs)
     validated = manifest["config"].get(VALIDATED, True)
-    checks += [_check_model(run_dir, config, split, suspects_dir)]
+    checks += [_check_model(run_dir, config, split, suspects_dir, vectors)]
     checks += [_check_epoch(run_dir, config, manifest, run, split)] if validated else []
     checks += _check_inputs(manifest, inputs)
     threshold = suspects.THRESHOLD if config.suspects is None else config.suspects.threshold
@@ -97,7 +100,7 @@ def _read_config(run_dir: Path, manifest: dict[str, Any]) -> RunConfig:
 def _require_inputs(run_dir: Path, recorded: dict[str, str], inputs: Inputs) -> None:
     """Raise ConfigError where the folders given are not those kinds that the run names."""
     for name, folder in inputs.items():
-        names = (mined.KIND, mined.NEIGHBOURS) if name == "negatives" else (name,)
+        names = RECORDED_AS.get(name, (name,))
         trained = any(kind in recorded for kind in names)
         if folder is not None and not trained:
             raise ConfigError(f"{run_dir} was trained without {name}, found {folder}; leave it out")
@@ -121,12 +124,15 @@ def _check_vocabulary(run: FinishedRun, split: Split) -> Check:
     return Check("the run has the users and items of the split, in order", same, counts)
 
 
-def _check_model(run_dir: Path, config: RunConfig, split: Split, suspects_dir: Path | None) -> Check:
-    """Recompute the embeddings from the model by propagation over the pairs that the run was trained with."""
+def _check_model(
+    run_dir: Path, config: RunConfig, split: Split, suspects_dir: Path | None, vectors: Path | None
+) -> Check:
+    """Recompute the embeddings from the model, over the pairs and from the texts that the run was trained with."""
     question = "the embeddings are those that the model computes from the train pairs"
     graph = use_suspects(split, config.suspects, suspects_dir).graph
+    texts = read_model_texts(config.model, vectors, split)
     try:
-        rebuild_embeddings(rebuild_backbone(run_dir, config, graph), run_dir)
+        rebuild_embeddings(rebuild_backbone(run_dir, config, graph, texts.vectors), run_dir)
     except DataError as error:
         return Check(question, False, str(error))
     return Check(question, True, "recomputed")
@@ -157,12 +163,13 @@ def _is_of_split(folder: Path, split_dir: Path) -> bool:
 
 def _check_inputs(manifest: dict[str, Any], inputs: Inputs) -> list[Check]:
     """Check that the folders given are those that the run was trained with, by their hashes."""
-    kinds = {"suspects": suspects.KIND, "trees": trees_folder.KIND, "anchor": text_vectors.KIND}
+    kinds = {"suspects": suspects.KIND, "trees": trees_folder.KIND, "vectors": text_vectors.KIND}
     checks = []
     for name, folder in inputs.items():
         if folder is not None:
             kind = kinds.get(name) or mined.folder_kind(folder)
-            recorded = manifest["inputs"].get(kind if name == "negatives" else name)
+            names = (kind,) if name == "negatives" else RECORDED_AS.get(name, (name,))
+            recorded = next((manifest["inputs"][kind] for kind in names if kind in manifest["inputs"]), None)
             artifacts.read_manifest(folder, kind)
             same = recorded == artifacts.folder_hash(folder)
             checks.append(check_equal(f"the run was trained with this {name} folder", same))

@@ -62,7 +62,9 @@ def audit_run_command(
     negatives: Annotated[Path | None, Option(help="Negatives folder that the run was trained with.")] = None,
     suspects: Annotated[Path | None, Option(help="Suspects folder that the run was trained with.")] = None,
     trees: Annotated[Path | None, Option(help="Trees folder that the run was trained with.")] = None,
-    anchor: Annotated[Path | None, Option(help="Vectors folder that the run was anchored to.")] = None,
+    vectors: Annotated[
+        Path | None, Option(help="Vectors folder that the model of the run read, or that it was anchored to.")
+    ] = None,
     made_from: MadeFromOption = None,
     dataset: DatasetOption = None,
     encoder: EncoderOption = "minilm",
@@ -77,10 +79,10 @@ def audit_run_command(
     from hardneg.audit import audit_run
 
     configure_torch(1)
-    folders = (run, split, negatives, suspects, trees, anchor, dataset, *(made_from or ()))
+    folders = (run, split, negatives, suspects, trees, vectors, dataset, *(made_from or ()))
     with _verified(*folders) as edited, show_progress() as progress:
         origin = _origin(made_from, dataset, encoder, progress)
-        checks = audit_run(run, split, negatives, suspects, trees=trees, anchor=anchor, origin=origin)
+        checks = audit_run(run, split, negatives, suspects, trees=trees, vectors=vectors, origin=origin)
     _emit_checks(shared, checks, ["evaluate", run, "--split", split], edited)
 
 

@@ -58,8 +58,8 @@ class RunFolders(Config):
     """Negatives or neighbours folder."""
     suspects: Path | None = None
     trees: Path | None = None
-    anchor: Path | None = None
-    """Vectors folder."""
+    vectors: Path | None = None
+    """Vectors folder, for a model that reads text or for an anchor."""
     truth: Path | None = None
     """Simulated dataset folder."""
 
@@ -86,8 +86,6 @@ def read_run_file(
         values[name] = _with_kind(values.get(name), kind, RunConfig.model_fields[name].default.kind)
     if use_suspects is not None:
         values["suspects"] = {**(values.get("suspects") or {}), "use": use_suspects}
-    if folders.get("anchor") is not None:
-        values.setdefault("anchor", {})
     for nested in settings:
         values = _merge(values, nested)
     where = "hardneg train" if path is None else str(path)

@@ -121,7 +121,7 @@ def finetune_pooled_command(
 ) -> None:
     """Fine-tune one language model on several datasets, to synthesize negatives for these and other datasets.
 
-    The labels of all datasets must lie in one space: made with --onto, or from runs trained with --anchor.
+    The labels of all datasets must lie in one space: made with --onto, or from runs trained with an anchor.
 
     Example: `hardneg finetune train-pooled --data data/a,out/a-profiles,out/a-labels --data data/b,out/b-profiles,out/b-labels --out out/tuned`
     """

@@ -83,7 +83,7 @@ def encode_texts_command(
     ] = "texts",
     out: Annotated[Path, Option(help="Vectors folder to write.")] = Path("out/vectors"),
 ) -> None:
-    """Encode item texts and user profiles as vectors, for `fuse`, `train --anchor` and `trees build --vectors`.
+    """Encode item texts and user profiles as vectors, for `fuse`, `train --vectors` and `trees build --vectors`.
 
     With --vectors, nothing is encoded: the folder has your vectors, and for a user the mean over train items.
 

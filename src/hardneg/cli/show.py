@@ -21,7 +21,7 @@ FOLLOWING: dict[str, list[str]] = {
     "dataset": ["data split DIR --out data/split", "data describe DIR"],
     "split": ["train DIR --sampler mixgcf", "profiles write DIR", "audit split DIR"],
     "profiles": ["profiles encode SPLIT --profiles DIR", "negatives retrieve SPLIT --profiles DIR"],
-    "vectors": ["fuse RUN --split SPLIT --vectors DIR", "train SPLIT --anchor DIR"],
+    "vectors": ["fuse RUN --split SPLIT --vectors DIR", "train SPLIT --model kar --vectors DIR"],
     "negatives": ["train SPLIT --sampler semantic --negatives DIR", "audit folder DIR --split SPLIT"],
     "neighbours": ["train SPLIT --sampler semantic-mixing --negatives DIR", "audit folder DIR --split SPLIT"],
     "labels": ["finetune train SPLIT --profiles PROFILES --labels DIR --base minilm", "audit folder DIR --split SPLIT"],

@@ -31,7 +31,7 @@ class TrainOptions:
         str | None,
         Option(
             show_default="lightgcn",
-            help="Backbone: mf, lightgcn, sgl, ngcf, dgcf, simgcl, xsimgcl, or an entry point or module:Class.",
+            help="Backbone: mf, lightgcn, sgl, ngcf, dgcf, simgcl, xsimgcl, kar, or an entry point or module:Class.",
         ),
     ] = None
     sampler: Annotated[
@@ -68,8 +68,12 @@ class TrainOptions:
     trees: Annotated[
         Path | None, Option(help="Trees folder for the sampler multi-view, and for alpha_c and alpha_s of others.")
     ] = None
-    anchor: Annotated[
-        Path | None, Option(help="Vectors folder; item embeddings start at the item texts and stay near them.")
+    vectors: Annotated[
+        Path | None,
+        Option(
+            help="Vectors folder, for a model that reads text, such as kar; with --set anchor.weight=W, item embeddings "
+            "of another model start at the item texts and stay near them."
+        ),
     ] = None
     truth: Annotated[
         Path | None, Option(help="Simulated dataset folder; false negatives among the sampled negatives are counted.")
@@ -95,6 +99,8 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
 
     `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set sampler.alpha=0.2`
 
+    `hardneg train data/shop-split --model kar --vectors out/vectors`
+
     `hardneg train data/shop-split --suspects out/suspects --use-suspects both --set suspects.weight=0.5`
 
     `hardneg train data/shop-split --sampler dns --suspects out/suspects --use-suspects penalize`
@@ -108,6 +114,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     from hardneg.config import overrides
     from hardneg.pipeline.epoch_limit import CONTINUED, STILL_RISING
     from hardneg.pipeline.suspect_use import UNCHANGED_USERS, WITHOUT_TRIPLET, suspects_warning
+    from hardneg.pipeline.text import describe_texts
 
     fit = {name: value for name in ("epochs", "seed") if (value := getattr(options, name)) is not None}
     config, folders = read_run_file(
@@ -115,7 +122,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
         kinds={"model": options.model, "sampler": options.sampler},
         use_suspects=options.use_suspects,
         settings=[{"fit": fit}, overrides(options.settings or []), *([ALLOW_EMPTY] if options.allow_empty else [])],
-        folders={name: getattr(options, name) for name in ("negatives", "suspects", "trees", "anchor", "truth")},
+        folders={name: getattr(options, name) for name in ("negatives", "suspects", "trees", "vectors", "truth")},
     )
     used = [] if config.suspects is None else [config.suspects.use]
     names = [part.kind.rpartition(":")[2] for part in (config.model, config.sampler)]
@@ -129,6 +136,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     text = f"best epoch {notes['best epoch']} of {notes['epochs']} by validation {config.fit.select}"
     text += f"; went on after epoch {notes[CONTINUED]}" if CONTINUED in notes else ""
     text += f"; {STILL_RISING}: {notes[STILL_RISING]}" if STILL_RISING in notes else ""
+    text += describe_texts(notes)
     if missing := notes.get("pairs without a vector"):
         text += f"; {missing / notes['pairs']:.1%} of the sampled pairs had no text vector and kept a uniform negative"
     if missing := notes.get("positives without a neighbour"):

@@ -23,15 +23,18 @@ from hardneg.models.config import (
     compute_training_pass,
 )
 from hardneg.models.dgcf import DGCF
+from hardneg.models.kar import KAR
 from hardneg.models.ngcf import NGCF
 from hardneg.models.sgl import SGL
 from hardneg.models.simgcl import SimGCL, XSimGCL
+from hardneg.models.text_model import TextModel, TextModelConfig, build_model
 
 __all__ = [
     "ALS",
     "BASELINES",
     "DGCF",
     "EASE",
+    "KAR",
     "MF",
     "MODELS",
     "NGCF",
@@ -49,8 +52,11 @@ __all__ = [
     "ModelConfig",
     "Popular",
     "SimGCL",
+    "TextModel",
+    "TextModelConfig",
     "XSimGCL",
     "build_anchor",
+    "build_model",
     "compute_training_pass",
     "count_embeddings",
     "initialize_at_anchor",

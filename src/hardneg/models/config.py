@@ -108,6 +108,7 @@ MODELS = Registry(
         "dgcf": "hardneg.models.dgcf:DGCF",
         "simgcl": "hardneg.models.simgcl:SimGCL",
         "xsimgcl": "hardneg.models.simgcl:XSimGCL",
+        "kar": "hardneg.models.kar:KAR",
     },
 )
 

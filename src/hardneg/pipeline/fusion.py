@@ -20,10 +20,11 @@ from hardneg.models.baselines.item_item import ItemWeights
 from hardneg.pipeline.inference import read_run, require_split_of, scores_hash
 from hardneg.pipeline.item_weights import write_weights
 from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
+from hardneg.pipeline.text import text_tables
 from hardneg.pipeline.training import RUN, note_split, run_costs, write_embeddings
 from hardneg.stage import Draft, Stage
 from hardneg.storage import read_json
-from hardneg.text import TextVectors, text_vectors
+from hardneg.text import text_vectors
 from hardneg.types import Embeddings, Floats
 
 CURVE = {"epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64, "weight": pl.Float64}
@@ -61,7 +62,7 @@ def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: Fusion
         started = time.perf_counter()
         split, run = splits.read_split(split_dir), read_run(run_dir)
         model, by_items = run.embeddings, run.by_items
-        tables = _text_tables(text_vectors.read_text_vectors(vectors_dir), split, config)
+        tables = _text_tables(vectors_dir, split, config)
         values = {
             weight: fusion.validation_value(
                 inner_product(fuse_scores(model, *tables, weight), by_items=by_items),
@@ -91,7 +92,7 @@ def text_only_stage(split_dir: Path, vectors_dir: Path, config: FusionConfig | N
         started = time.perf_counter()
         split = splits.read_split(split_dir)
         split.require_pairs("valid")
-        embeddings = text_embeddings(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
+        embeddings = text_embeddings(*_text_tables(vectors_dir, split, config))
         value = fusion.validation_value(inner_product(embeddings), split.valid, split.train, config.select)
         draft.notes |= {"best epoch": 0, "epochs": 0} | note_split(split_dir)
         write_untrained(draft, embeddings, {float("inf"): value}, split, config.select)
@@ -105,12 +106,11 @@ def _inputs(split_dir: Path, vectors_dir: Path) -> dict[str, str]:
     return inputs | {"valid": artifacts.file_hash(split_dir / "valid.parquet")}
 
 
-def _text_tables(vectors: TextVectors, split: Split, config: FusionConfig) -> tuple[Floats, Floats]:
+def _text_tables(vectors_dir: Path, split: Split, config: FusionConfig) -> tuple[Floats, Floats]:
     """Return user and item vectors, ready for a cosine."""
-    texts = fusion.center_rows(vectors.items) if config.centred else vectors.items
-    if config.profile == "items":
-        return fusion.mean_of_items(split.train, texts), texts
-    return fusion.center_rows(vectors.users) if config.centred else vectors.users, texts
+    vectors = text_vectors.read_text_vectors(vectors_dir)
+    tables = text_tables(vectors, split.train, profile=config.profile, centred=config.centred)
+    return tables.users, tables.items
 
 
 def costs_of_run(run_dir: Path) -> tuple[float, LlmNeeds]:

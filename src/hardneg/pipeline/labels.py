@@ -17,14 +17,14 @@ from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning.linear_maps import procrustes, rotate
 from hardneg.mining import LabelOptions, labels
-from hardneg.models import LightGCNModel
+from hardneg.models import LightGCNModel, build_model
 from hardneg.pipeline.provenance import split_inputs, validation_note
 from hardneg.pipeline.text import text_projection
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs
 from hardneg.sampling import MixGCF
 from hardneg.stage import Draft, Stage
 from hardneg.storage import read_tensors
-from hardneg.text import text_vectors
+from hardneg.text import TextVectors, text_vectors
 from hardneg.types import Embeddings, Floats, Progress
 
 TRAINED = ("config.yaml", "model.safetensors")
@@ -93,9 +93,11 @@ def read_mixgcf_config(run_dir: Path, split_dir: Path) -> RunConfig:
     return config
 
 
-def rebuild_backbone(run_dir: Path, config: RunConfig, train: Interactions) -> nn.Module:
-    """Return the trained backbone of a run folder, on the CPU."""
-    model = config.model.build(train, seed=config.fit.seed)
+def rebuild_backbone(
+    run_dir: Path, config: RunConfig, train: Interactions, texts: TextVectors | None = None
+) -> nn.Module:
+    """Return the trained backbone of a run folder, on the CPU. texts: for a model that reads text."""
+    model = build_model(config.model, train, texts, seed=config.fit.seed)
     path = run_dir / "model.safetensors"
     try:
         model.load_state_dict(read_tensors(path))

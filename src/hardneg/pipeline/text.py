@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+
+from hardneg import artifacts
 from hardneg.data import split as splits
+from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation.fusion import mean_of_items
+from hardneg.evaluation.fusion import center_rows, mean_of_items
 from hardneg.finetuning.linear_maps import orthogonal
+from hardneg.models import ModelConfig, TextModelConfig
 from hardneg.pipeline.provenance import needs_of, split_inputs
 from hardneg.random import generator
 from hardneg.stage import Draft, Stage
@@ -18,6 +24,11 @@ from hardneg.text import ItemVectors, Profiles, TextEncoder, TextVectors, extrac
 from hardneg.text.text_vectors import ItemSource
 from hardneg.text.texts import require_item_texts, shuffle_item_texts
 from hardneg.types import Floats, Progress
+
+TEXTS = "texts"
+"""Note of a run: origin of the text vectors that its model reads."""
+ADAPTED = "adapted from"
+"""Part of that note: the task for which the method was published, if it is another."""
 
 
 def extract_profiles_stage(split_dir: Path, *, shuffle_titles: int | None = None, users: bool = True) -> Stage:
@@ -90,6 +101,64 @@ def read_vectors(
         return TextVectors(own, mean_of_items(split.train, own), encoder.name)
     assert profiles_dir is not None
     return text_vectors.encode_texts(split, profiles.read_profiles(profiles_dir), encoder, progress, items=items)
+
+
+def text_tables(
+    vectors: TextVectors, train: Interactions, *, profile: Literal["profiles", "items"], centred: bool
+) -> TextVectors:
+    """Return the vectors that fusion and models read.
+
+    profile: source of the users' vectors, "items" for the normalised mean over train items. centred: subtract the mean of
+    either side, and normalise.
+    """
+    items = center_rows(vectors.items) if centred else vectors.items
+    if profile == "items":
+        return replace(vectors, items=items, users=mean_of_items(train, items))
+    return replace(vectors, items=items, users=center_rows(vectors.users) if centred else vectors.users)
+
+
+@dataclass(frozen=True)
+class ModelTexts:
+    """Text vectors of a model, None if it reads none. notes: their origin, and the numbers of items and users without."""
+
+    vectors: TextVectors | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def read_model_texts(model: ModelConfig, vectors_dir: Path | None, split: Split) -> ModelTexts:
+    """Read the text vectors of a model.
+
+    A user without a profile has the mean of the vectors of the train items, and is counted.
+    """
+    if vectors_dir is None or not isinstance(model, TextModelConfig):
+        return ModelTexts()
+    read = text_vectors.read_text_vectors(vectors_dir)
+    vectors = text_tables(read, split.train, profile=model.profile, centred=model.centred)
+    no_profile = np.isnan(vectors.users[:, 0])
+    if model.profile == "profiles" and no_profile.any():
+        means = mean_of_items(split.train, vectors.items)
+        vectors = replace(vectors, users=np.where(no_profile[:, None], means, vectors.users))
+    made_from = artifacts.read_manifest(vectors_dir, text_vectors.KIND)["inputs"]
+    notes = {
+        "source": vectors.source,
+        **{name: made_from[name] for name in ("profiles", "encoder") if name in made_from},
+        "items without a text": int(np.isnan(vectors.items[:, 0]).sum()),
+        "users without a profile": int(no_profile.sum()) if model.profile == "profiles" else None,
+        "users without any text": int(np.isnan(vectors.users[:, 0]).sum()),
+        ADAPTED: model.adapted_from or None,
+    }
+    return ModelTexts(vectors, {TEXTS: {name: value for name, value in notes.items() if value is not None}})
+
+
+def describe_texts(notes: Mapping[str, Any]) -> str:
+    """Return the origin and the gaps of the texts of a run, for one line; empty for a run without."""
+    noted = notes.get(TEXTS)
+    if noted is None:
+        return ""
+    gaps = [f"{count:,} {name}" for name, count in noted.items() if " without " in name and count]
+    described = f"; text vectors of {noted['source']}" + (f" ({', '.join(gaps)})" if gaps else "")
+    adapted = noted.get(ADAPTED)
+    return described + (f"; the method is adapted from {adapted}" if adapted else "")
 
 
 def encode_texts_stage(

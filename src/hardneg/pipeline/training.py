@@ -33,14 +33,16 @@ from hardneg.models import (
     BaselineConfig,
     LightGCN,
     ModelConfig,
+    TextModelConfig,
     build_anchor,
+    build_model,
     initialize_at_anchor,
 )
 from hardneg.models.graph import Graph
 from hardneg.pipeline import epoch_limit
 from hardneg.pipeline.provenance import LlmNeeds, hash_of_same_split, needs_of, split_inputs
 from hardneg.pipeline.suspect_use import SuspectsUse, UsedSuspects, require_both, use_suspects
-from hardneg.pipeline.text import text_projection
+from hardneg.pipeline.text import read_model_texts, text_projection
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, Uniform, mined
 from hardneg.sampling.tree_similarity import tree_weights
 from hardneg.stage import Draft, Stage
@@ -107,7 +109,7 @@ def train_stage(
     suspects: Path | None = None,
     trees: Path | None = None,
     truth: Literal["held-out"] | Path | None = None,
-    anchor: Path | None = None,
+    vectors: Path | None = None,
     validates: bool = True,
     device: str = "cpu",
     watch: Watch | None = None,
@@ -118,14 +120,15 @@ def train_stage(
     negatives: a negatives or neighbours folder, for samplers that read one. trees: a trees folder, for samplers that read
     path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder, or
     "held-out"; sampled negatives are then measured against its ground truth, or the held-out pairs, which changes nothing
-    in training. anchor: a vectors folder of this split; `config.anchor` says how the item table is tied to it. validates:
-    False trains all epochs and keeps the last, for a split with train pairs only. watch: called after every step.
+    in training. vectors: a vectors folder of this split, for a model that reads text, or to which the item table is tied as
+    `config.anchor` says. validates: False trains all epochs and keeps the last, for a split with train pairs only. watch: called after every step.
     Raises ConfigError where an input is missing, not used, or of another split.
     """
-    _require_used(config, suspects, trees, anchor)
+    _require_used(config, suspects, trees, vectors)
     settings = config.model_dump(mode="json") | {MEASURED: truth if truth == HELD_OUT else truth is not None}
     settings |= {} if validates else {VALIDATED: False}
-    inputs = run_inputs(split_dir, negatives=negatives, suspects=suspects, trees=trees, anchor=anchor)
+    folders = {"anchor" if config.anchor else "vectors": vectors}
+    inputs = run_inputs(split_dir, negatives=negatives, suspects=suspects, trees=trees, **folders)
     key_of_all_limits = artifacts.artifact_key(RUN, epoch_limit.at_limit(settings, None), inputs)
 
     def build(draft: Draft) -> None:
@@ -138,8 +141,10 @@ def train_stage(
         examples = ExampleRecorder(shown_users(split.train))
         observers: list[Observer] = [examples] if measured is None else [examples, measured]
         draft.notes |= _describe(materials.inputs, device) | materials.use.notes | note_split(split_dir)
-        model = config.model.build(materials.use.graph, seed=config.fit.seed).to(device)
-        tied = _anchor_model(model, config, anchor, split)
+        texts = read_model_texts(config.model, vectors, split)
+        draft.notes |= texts.notes
+        model = build_model(config.model, materials.use.graph, texts.vectors, seed=config.fit.seed).to(device)
+        tied = _anchor_model(model, config, vectors, split)
         draft.notes |= {"anchor": report_notes(tied.row_report)} if tied else {}
         checkpoint = _open_checkpoint(draft, key_of_all_limits, model, device)
         fitted = fit_backbone(
@@ -153,7 +158,8 @@ def train_stage(
             watch=watch,
             validates=validates,
         )
-        _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
+        needs = needs_of(negatives) + needs_of(suspects) + needs_of(vectors if texts.vectors else None)
+        _write_run(draft, fitted, split, config, needs)
         draft.notes |= epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs) if validates else {}
         _copy_at_limit(checkpoint, fitted, draft.folder)
         _write_observations(draft.folder, examples, measured, split)
@@ -201,6 +207,7 @@ def run_inputs(
     suspects: Path | None = None,
     trees: Path | None = None,
     anchor: Path | None = None,
+    vectors: Path | None = None,
 ) -> dict[str, str]:
     """Return the hashes of what a run is made from; test pairs are not among them."""
     inputs = split_inputs(
@@ -208,6 +215,7 @@ def run_inputs(
         trees=(trees, trees_folder.KIND),
         suspects=(suspects, judged_suspects.KIND),
         anchor=(anchor, text_vectors.KIND),
+        vectors=(vectors, text_vectors.KIND),
     )
     inputs["valid"] = artifacts.file_hash(split_dir / "valid.parquet")
     if negatives is not None:
@@ -248,16 +256,26 @@ def _measure_negatives(truth: Path | Literal["held-out"], split: Split) -> Sampl
     return SampledFalseNegatives(truths.read_truth(Path(truth)).reindex(split.vocabulary), split.train)
 
 
-def _require_used(config: RunConfig, suspects: Path | None, trees: Path | None, anchor: Path | None) -> None:
+def _require_used(config: RunConfig, suspects: Path | None, trees: Path | None, vectors: Path | None) -> None:
     """Raise ConfigError where a folder lacks its settings, or the settings their folder."""
     if config.baseline is not None:
         raise ConfigError(f"found baseline {config.baseline.kind!r}, which is not trained; use `hardneg baseline`")
     require_both(config.suspects, suspects)
     if trees is not None and tree_weights(config.sampler) is None:
         raise ConfigError(f"sampler {config.sampler.kind!r} reads no trees, found {trees}; leave it out")
-    if (anchor is None) != (config.anchor is None):
-        found, missing = ("a vectors folder", "settings") if anchor else ("settings", "vectors folder")
-        raise ConfigError(f"found {found} of an anchor but no {missing}; give both or neither")
+    reads_text = isinstance(config.model, TextModelConfig)
+    if vectors is None and (reads_text or config.anchor is not None):
+        part = f"model {config.model.kind!r}" if reads_text else "an anchor"
+        raise ConfigError(
+            f"{part} reads text, found no vectors folder; make one by `hardneg profiles encode` and give it"
+        )
+    if reads_text and config.anchor is not None:
+        raise ConfigError(f"found an anchor for model {config.model.kind!r}, which reads text itself; leave it out")
+    if vectors is not None and not reads_text and config.anchor is None:
+        raise ConfigError(
+            f"model {config.model.kind!r} reads no text, found {vectors}; leave it out, choose a model that does, or tie the "
+            "item table to it with anchor.weight"
+        )
 
 
 def _anchor_model(model: nn.Module, config: RunConfig, vectors: Path | None, split: Split) -> Anchor | None:

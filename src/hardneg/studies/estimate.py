@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from hardneg import artifacts
 from hardneg.data import Split
 from hardneg.data import split as splits
+from hardneg.data.interactions import Interactions
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.fitting import FitInputs, fit_backbone
 from hardneg.judging.suspects import read_suspects
+from hardneg.models import build_model
 from hardneg.pipeline import RUN, RunConfig, suspect_use
+from hardneg.pipeline.text import ModelTexts, read_model_texts
 from hardneg.sampling import ItemNeighbours, MinedNegatives, mined
 from hardneg.studies.cells import Cell
 from hardneg.studies.plan import Artifact, Plan
@@ -99,7 +103,7 @@ def estimate_cells(
         key = str((split_dir, folders, config.model, config.sampler, config.suspects, config.fit.batch_size))
         if key not in timings:
             split = read_split(split_dir)
-            timings[key] = time_epoch(config, shared, split, plan.device), _time_validation(config, split, plan.device)
+            timings[key] = _time_run(config, shared, split, plan.device)
         epoch_seconds, validation_seconds = timings[key]
         seconds = epoch_seconds + validation_seconds / config.fit.check_every
         epochs = [artifacts.read_manifest(folder, RUN)["notes"]["epochs"] for folder in finished]
@@ -123,6 +127,28 @@ def _estimate_artifacts(plan: Plan, cells: list[Cell], read_split: Callable[[Pat
     return estimates
 
 
+def _read(
+    config: RunConfig,
+    shared: Mapping[str, Artifact],
+    split: Split,
+    section: str,
+    reader: Callable[[Path, Split], Any],
+) -> Any:
+    """Read an artifact of a run, or return a stand-in of one that is not made yet; None where the run reads none."""
+    artifact = shared.get(section)
+    if artifact is None or not artifacts.is_artifact(artifact.folder):
+        return None if artifact is None else artifact.entry.recipe.stand_in(split, config)
+    return reader(artifact.folder, split)
+
+
+def _build(
+    config: RunConfig, shared: Mapping[str, Artifact], split: Split, graph: Interactions, device: str
+) -> nn.Module:
+    texts = _read(config, shared, split, "vectors", lambda folder, split: read_model_texts(config.model, folder, split))
+    vectors = texts.vectors if isinstance(texts, ModelTexts) else texts
+    return build_model(config.model, graph, vectors, seed=0).to(device)
+
+
 def time_epoch(config: RunConfig, shared: Mapping[str, Artifact], split: Split, device: str) -> float:
     """Return the seconds of an epoch, from training for a moment.
 
@@ -130,10 +156,7 @@ def time_epoch(config: RunConfig, shared: Mapping[str, Artifact], split: Split, 
     """
 
     def read(section: str, reader: Callable[[Path, Split], Any]) -> Any:
-        artifact = shared.get(section)
-        if artifact is None or not artifacts.is_artifact(artifact.folder):
-            return None if artifact is None else artifact.entry.recipe.stand_in(split, config)
-        return reader(artifact.folder, split)
+        return _read(config, shared, split, section, reader)
 
     suspects, use = read("suspects", read_suspects), config.suspects
     used = suspect_use.UsedSuspects(split.train, split.train)
@@ -150,7 +173,7 @@ def time_epoch(config: RunConfig, shared: Mapping[str, Artifact], split: Split, 
 
     try:
         fit_backbone(
-            config.model.build(used.graph, seed=0).to(device),
+            _build(config, shared, split, used.graph, device),
             split,
             sampler=config.sampler,
             # Training never validates: the timing ends before the last of so many epochs.
@@ -171,9 +194,10 @@ def time_epoch(config: RunConfig, shared: Mapping[str, Artifact], split: Split, 
     raise AssertionError("unreachable: the watch ends the training")
 
 
-def _time_validation(config: RunConfig, split: Split, device: str) -> float:
-    model = config.model.build(split.train, seed=0).to(device)
+def _time_run(config: RunConfig, shared: Mapping[str, Artifact], split: Split, device: str) -> tuple[float, float]:
+    """Return the seconds of an epoch and of a validation."""
+    epoch, model = time_epoch(config, shared, split, device), _build(config, shared, split, split.train, device)
     started = time.perf_counter()
     with torch.no_grad():
         evaluate_scores(inner_product(model()), split.valid, split.train, metrics=(config.fit.select,))
-    return time.perf_counter() - started
+    return epoch, time.perf_counter() - started

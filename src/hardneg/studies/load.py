@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 from hardneg.config import FieldPath, validate_config
 from hardneg.errors import ConfigError
+from hardneg.models import ModelConfig, TextModelConfig
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.studies import checks
 from hardneg.studies.cells import Cell, has_setting, with_settings
 from hardneg.studies.ready_studies import FilledSource, Source, fill_source
-from hardneg.studies.recipes import StudyFile
+from hardneg.studies.recipes import Entry, StudyFile
 from hardneg.studies.recipes.implied import TextVectorsRecipe
-from hardneg.studies.spec import Grid, Scalar, SearchSpec, StudySpec
+from hardneg.studies.spec import Grid, RowSpec, Scalar, SearchSpec, StudySpec
 from hardneg.studies.tuned_settings import read_tuned_settings
 from hardneg.training import FitConfig
 
@@ -120,13 +121,13 @@ def _make_cells(grid: Grid) -> list[Cell]:
             model,
             name,
             RunConfig(
-                model=backbone,
+                model=row.model_with(backbone),
                 sampler=row.sampler,
                 fit=_merge_fit(grid.fit, split_spec.fit, row.fit),
                 baseline=row.baseline,
                 suspects=row.suspects and SuspectsUse.model_validate(row.suspects.model_dump(exclude={"name"})),
             ),
-            grid.row_entries(row),
+            {**grid.row_entries(row), **_text_entries(row, row.model_with(backbone), grid)},
             tuned_as=row.tuned_as,
             against=row.against or row.tuned_as,
         )
@@ -135,6 +136,13 @@ def _make_cells(grid: Grid) -> list[Cell]:
         )
         if grid.has_line(split, model, row)
     ]
+
+
+def _text_entries(row: RowSpec, model: ModelConfig, grid: Grid) -> dict[str, Entry]:
+    """Return the text vectors of a model that reads text."""
+    if row.baseline is not None or not isinstance(model, TextModelConfig):
+        return {}
+    return {"vectors": TextVectorsRecipe.of(row.texts or grid.texts).implied}
 
 
 def _merge_fit(*fits: FitConfig) -> FitConfig:
@@ -160,8 +168,7 @@ def _with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
     for cell in cells:
         fused, alone = list[Cell](), list[Cell]()
         for fusion in grid.rows[cell.row].fusion:
-            recipe = TextVectorsRecipe(encoder=fusion.encoder, profiles=fusion.profiles, items=fusion.items)
-            texts, place = {"vectors": recipe.implied}, (*cell.table, cell.row, fusion.label)
+            texts, place = {"vectors": TextVectorsRecipe.of(fusion).implied}, (*cell.table, cell.row, fusion.label)
             fused.append(replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
             if fusion.alone and place not in with_text_only:
                 alone.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))

@@ -17,7 +17,7 @@ from pydantic import (
 
 from hardneg.config import MAX_PER_ROW, Config, MetricName, PerRow, Seed
 from hardneg.data.noise import NoiseConfig
-from hardneg.models import BaselineConfig, ModelConfig
+from hardneg.models import BaselineConfig, ModelConfig, TextModelConfig
 from hardneg.pipeline import FusionConfig, RerankConfig, SuspectsUse
 from hardneg.sampling import SamplerConfig, Uniform
 from hardneg.studies.figure_spec import FigureSpec
@@ -104,7 +104,16 @@ class Range(Config):
 Space = dict[Setting, Choices | Range]
 
 
-class FusionSpec(Config):
+class TextsSpec(Config):
+    """Text vectors: what is encoded, and by which encoder."""
+
+    encoder: str = "minilm"
+    profiles: ProfilesRecipe = ExtractiveProfiles()
+    """Profiles whose users are encoded, and whose items as well with items: profiles."""
+    items: ItemSource = "texts"
+
+
+class FusionSpec(TextsSpec):
     """Late fusion as a second line of a row, "ROW + text": each of its runs fused with text, as `hardneg fuse` does.
 
     With several of them, each is a line of its own. The weight is chosen by the metric that chose the epoch.
@@ -112,10 +121,6 @@ class FusionSpec(Config):
 
     label: Name = "text"
     """Name of the line: "ROW + label", and "label only" where `alone` is set."""
-    encoder: str = "minilm"
-    profiles: ProfilesRecipe = ExtractiveProfiles()
-    """Profiles whose users are encoded, and whose items as well with items: profiles."""
-    items: ItemSource = "texts"
     weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = FusionConfig().weights
     profile: Literal["profiles", "items"] = "profiles"
     """Vector of a user: the encoded profile, or the mean of the vectors of the user's train items."""
@@ -159,6 +164,10 @@ class RowSpec(Config):
     baseline: BaselineConfig | None = None
     """Such as {kind: ease, l2: 300}, in place of a sampler: nothing is trained, and the line is the same with every
     model. `models` names the tables that it is for; `seeds: 1` suits all but als."""
+    model: ModelConfig | None = None
+    """Such as {kind: kar}, in place of the model of the table, which becomes its `base` unless it names another."""
+    texts: TextsSpec | None = None
+    """Texts of a model that reads text, in place of those of the file."""
     negatives: str | None = None
     """A name under `negatives`."""
     suspects: RowSuspects | None = None
@@ -197,6 +206,7 @@ class RowSpec(Config):
     def _require_baseline_alone(self) -> Self:
         others: dict[str, object] = {
             "sampler": self.sampler != Uniform(),
+            "model": self.model,
             "negatives": self.negatives,
             "suspects": self.suspects,
         }
@@ -206,6 +216,12 @@ class RowSpec(Config):
                 f"found {', '.join(used)} beside baseline {self.baseline.kind!r}, which uses none; leave out"
             )
         return self
+
+    def model_with(self, backbone: ModelConfig) -> ModelConfig:
+        """Return the model of the row's runs. backbone: that of the table."""
+        if self.model is None:
+            return backbone
+        return self.model.on_top_of(backbone) if isinstance(self.model, TextModelConfig) else self.model
 
     def is_on(self, split: str) -> bool:
         """Return True where the row has a line on a split."""
@@ -227,6 +243,8 @@ class Grid(Config):
     suspects: dict[Name, SuspectsRecipe] = Field(default_factory=dict)
     rows: Annotated[dict[Name, RowSpec], Field(min_length=1)]
     fit: FitConfig = FitConfig()
+    texts: TextsSpec = TextsSpec()
+    """Texts of all models that read text; a row may have others."""
 
     def has_line(self, split: str, model: str, row: RowSpec) -> bool:
         """Return True where a row has a line on a split with a model."""

@@ -213,6 +213,7 @@ class _Loop:
             batch, scored, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
         )
         loss = loss if auxiliary is None else loss + auxiliary
+        loss = loss if computed.auxiliary_of is None else loss + computed.auxiliary_of(negatives)
         if judged is not None and triplets is not None:
             loss = loss + judged.loss(triplets, scored, len(batch.rows))
         if self.anchor is not None and self.anchor.weight > 0:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 
 from hardneg import pipeline
 from hardneg.config import PerRow, Seed
+from hardneg.data import Split
 from hardneg.data import columns as c
 from hardneg.mining import LabelOptions, labels
+from hardneg.models import TextModelConfig
+from hardneg.pipeline import RunConfig
+from hardneg.random import generator
 from hardneg.sampling import MixGCF
 from hardneg.stage import Stage
-from hardneg.studies.recipes import Entry, ProfilesRecipe, Recipe, StageContext, StudyFile, slug
+from hardneg.studies.recipes import VECTOR_SIZE, Entry, ProfilesRecipe, Recipe, StageContext, StudyFile, slug
 from hardneg.studies.recipes.profiles import ExtractiveProfiles
 from hardneg.studies.runs import by_epoch
-from hardneg.studies.spec import Grid
+from hardneg.studies.spec import Grid, TextsSpec
+from hardneg.text import TextVectors
 from hardneg.text.text_vectors import ItemSource
+from hardneg.types import unit_rows
 
 
 class TextVectorsRecipe(Recipe):
-    """Item texts, or item profiles, and user profiles, encoded, for late fusion; the entry is named by what is encoded."""
+    """Item texts, or item profiles, and user profiles, encoded, for late fusion and models that read text.
+
+    The entry is named by what is encoded.
+    """
 
     section: ClassVar[str] = "vectors"
     encoder: str
@@ -31,6 +41,21 @@ class TextVectorsRecipe(Recipe):
     def implied(self) -> Entry:
         of_items = "" if self.items == "texts" else "item profiles"
         return Entry(self, " ".join(filter(None, (self.encoder, self.profiles.implied.name, of_items))))
+
+    @classmethod
+    def of(cls, texts: TextsSpec) -> TextVectorsRecipe:
+        """Return the recipe of some texts of a file."""
+        return cls(encoder=texts.encoder, profiles=texts.profiles, items=texts.items)
+
+    def problems_on(self, split: str, grid: Grid) -> list[str]:
+        return item_text_problems(split, grid) if self.items == "texts" else []
+
+    def stand_in(self, split: Split, config: RunConfig) -> TextVectors:
+        rng, train = generator(0, "stand-in"), split.train
+        items, users = (
+            unit_rows(rng.standard_normal((n, VECTOR_SIZE), np.float32)) for n in (train.n_items, train.n_users)
+        )
+        return TextVectors(items, users, "stand-in")
 
     def stage(self, context: StageContext) -> Stage:
         encoder, profiles_dir = context.open_encoder(self.encoder), context.folders["profiles"]
@@ -66,6 +91,9 @@ class AuxiliaryRun(Recipe):
         row = file.grid.rows.get(self.row)
         if row is not None and (row.negatives, row.suspects, row.trees) != (None, None, None):
             problems.append(f"row {self.row!r} uses negatives, suspects or trees itself, expected one that needs none")
+        models = [model for model in (file.grid.models.get(self.model), row and row.model) if model is not None]
+        if any(isinstance(model, TextModelConfig) for model in models):
+            problems.append(f"model {self.model!r} of row {self.row!r} reads text, expected a backbone without text")
         return problems
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
