@@ -146,7 +146,7 @@ class Comparison:
             )
         anchored = space == "anchored"
         run = folder / ("run-anchored" if anchored else "run")
-        pipeline.train_stage(split, self._run(anchored=anchored), anchor=folder / "vectors" if anchored else None).run(
+        pipeline.train_stage(split, self._run(anchored=anchored), vectors=folder / "vectors" if anchored else None).run(
             run
         )
         onto = folder / "vectors" if space == "onto" else None
