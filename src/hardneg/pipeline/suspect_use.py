@@ -152,20 +152,22 @@ def suspects_warning(folder: Path, config: SuspectsUse | None = None) -> str:
         warnings.append(f"{filled['candidates']:,} candidates without a label count as {filled['with']:g}")
     if config is not None and config.is_graded:
         warnings += [] if suspects.read_probabilities(folder).any() else ["all probabilities are 0: no effect"]
-    elif config is not None and config.use != TRIPLETS:
+    elif config is not None:
         warnings += [no_suspects_warning(folder, config), many_suspects_warning(folder, config)]
     return "; ".join(filter(None, warnings))
 
 
 def many_suspects_warning(folder: Path, config: SuspectsUse) -> str:
-    """Return a warning where most labels of a folder reach the threshold, else ""."""
+    """Return a warning where most labels of a folder reach the threshold, else ""; uses without a threshold have none."""
+    if not config.has_setting("threshold"):
+        return ""
     probability = suspects.read_probabilities(folder)
     return suspects.describe_liked(int((probability >= config.threshold).sum()), len(probability))
 
 
 def no_suspects_warning(folder: Path, config: SuspectsUse) -> str:
-    """Return a warning where no label of a folder reaches the threshold, else ""; triplets have none."""
-    if config.use == TRIPLETS:
+    """Return a warning where no label of a folder reaches the threshold, else ""; uses without a threshold have none."""
+    if not config.has_setting("threshold"):
         return ""
     probability = suspects.read_probabilities(folder)
     highest = probability.max(initial=0.0)

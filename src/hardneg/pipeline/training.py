@@ -141,25 +141,21 @@ def train_stage(
         examples = ExampleRecorder(shown_users(split.train))
         observers: list[Observer] = [examples] if measured is None else [examples, measured]
         draft.notes |= _describe(materials.inputs, device) | materials.use.notes | note_split(split_dir)
-        texts = read_model_texts(config.model, vectors, split)
-        draft.notes |= texts.notes
-        model = build_model(config.model, materials.use.graph, texts.vectors, seed=config.fit.seed).to(device)
-        tied = _anchor_model(model, config, vectors, split)
-        draft.notes |= {"anchor": report_notes(tied.row_report)} if tied else {}
-        checkpoint = _open_checkpoint(draft, key_of_all_limits, model, device)
+        built = _build_model(config, materials.use.graph, vectors, split, device)
+        draft.notes |= built.notes
+        checkpoint = _open_checkpoint(draft, key_of_all_limits, built.model, device)
         fitted = fit_backbone(
-            model,
+            built.model,
             split,
             sampler=config.sampler,
             config=config.fit,
-            inputs=replace(materials.inputs, anchor=tied),
+            inputs=replace(materials.inputs, anchor=built.anchor),
             observers=observers,
             resume=checkpoint,
             watch=watch,
             validates=validates,
         )
-        needs = needs_of(negatives) + needs_of(suspects) + needs_of(vectors if texts.vectors else None)
-        _write_run(draft, fitted, split, config, needs)
+        _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects) + built.needs)
         draft.notes |= epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs) if validates else {}
         _copy_at_limit(checkpoint, fitted, draft.folder)
         _write_observations(draft.folder, examples, measured, split)
@@ -276,6 +272,27 @@ def _require_used(config: RunConfig, suspects: Path | None, trees: Path | None, 
             f"model {config.model.kind!r} reads no text, found {vectors}; leave it out, choose a model that does, or tie the "
             "item table to it with anchor.weight"
         )
+
+
+@dataclass(frozen=True)
+class _BuiltModel:
+    """A model that is not trained yet, and the anchor of its item table. notes: for the manifest. needs: of its texts."""
+
+    model: nn.Module
+    anchor: Anchor | None
+    notes: dict[str, Any]
+    needs: LlmNeeds
+
+
+def _build_model(
+    config: RunConfig, graph: Interactions, vectors: Path | None, split: Split, device: str
+) -> _BuiltModel:
+    """Build the model of a run. vectors: the texts that it reads, or those to which its item table is tied."""
+    texts = read_model_texts(config.model, vectors, split)
+    model = build_model(config.model, graph, texts.vectors, seed=config.fit.seed).to(device)
+    tied = _anchor_model(model, config, vectors, split)
+    notes = texts.notes | ({"anchor": report_notes(tied.row_report)} if tied else {})
+    return _BuiltModel(model, tied, notes, needs_of(vectors if texts.vectors else None))
 
 
 def _anchor_model(model: nn.Module, config: RunConfig, vectors: Path | None, split: Split) -> Anchor | None:

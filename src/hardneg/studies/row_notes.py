@@ -52,9 +52,7 @@ def _describe(folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -
 
 def describe_suspects(folder: Path | None, use: SuspectsUse | None) -> tuple[str, ...]:
     """Return the note of a row whose judge calls most candidates liked."""
-    warning = (
-        "" if folder is None or use is None or not use.has_setting("threshold") else many_suspects_warning(folder, use)
-    )
+    warning = "" if folder is None or use is None else many_suspects_warning(folder, use)
     return (warning,) if warning else ()
 
 

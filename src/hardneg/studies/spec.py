@@ -248,7 +248,7 @@ class Grid(Config):
 
     def has_line(self, split: str, model: str, row: RowSpec) -> bool:
         """Return True where a row has a line on a split with a model."""
-        models = self.splits[split].models if split in self.splits else None
+        models = self.splits[split].models
         return row.is_on(split) and row.is_with(model) and (models is None or model in models)
 
     def recipes(self, section: str) -> dict[str, Recipe]:

@@ -155,9 +155,9 @@ class Entry:
         yield from walk(self)
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
-        """Return why the artifact, or what it is made from, cannot be made on a split."""
-        parts = self.with_dependencies(grid)
-        return [text for part in parts for text in part.recipe.problems_on(part.split or split, grid)]
+        """Return why the artifact, or what it is made from, cannot be made on a split; names of no split are another check's."""
+        parts = [(part, part.split or split) for part in self.with_dependencies(grid)]
+        return [text for part, on in parts if on in grid.splits for text in part.recipe.problems_on(on, grid)]
 
 
 class Recipe(PluginFamily):

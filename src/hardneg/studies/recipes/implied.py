@@ -63,9 +63,9 @@ class TextVectorsRecipe(Recipe):
 
 
 def item_text_problems(split: str, grid: Grid) -> list[str]:
-    """Return a problem where the items of a split are known to have no texts; an unknown split is another check's."""
-    path = grid.splits[split].folder / "items.parquet" if split in grid.splits else None
-    if path is None or not path.is_file() or any(name in c.TEXT for name in pl.read_parquet_schema(path)):
+    """Return a problem where the items of a split are known to have no texts."""
+    path = grid.splits[split].folder / "items.parquet"
+    if not path.is_file() or any(name in c.TEXT for name in pl.read_parquet_schema(path)):
         return []
     return [f"split {split!r} has no item texts; restrict the row with `splits`"]
 
