@@ -5,7 +5,7 @@
 Embeddings of separately trained backbones have no common space. Each method below deals with that in another way:
 
     raw         pooled as they are
-    anchored    item tables start at one linear map of their texts and stay near it (`hardneg train --anchor`)
+    anchored    item tables start at one linear map of their texts and stay near it (`hardneg train --vectors` with anchor.weight)
     procrustes  rotated onto that map of the texts after training (`hardneg finetune label --onto`)
     texts       no e_u and e_v in the prompt; labels as in procrustes, since the projection of labels needs one space too
     texts-raw   no e_u and e_v in the prompt, labels as they are
