@@ -79,7 +79,7 @@ def test_a_difference_far_from_the_others_is_an_arrow_with_its_value() -> None:
     assert re.findall(r'<circle class="([\w ]+)"', svg) == ["mark"] * 4  # the cut row has no circle
     (points_of_arrow,) = points(svg)
     assert min(x for x, _ in points_of_arrow) == points_of_arrow[1][0] == NAMES
-    assert "(arrow: beyond the axis)" in svg
+    assert "(arrow: beyond axis)" in svg
     assert "arrow" not in interval_chart(rows, TEXT)
 
 
@@ -106,7 +106,7 @@ def test_a_point_far_below_the_others_is_an_arrow_named_with_its_value() -> None
     svg = scatter_chart([*near, Series("popularity", [1.0], [0.0554], 5)], TEXT)
     assert ">popularity: 0.0554<" in svg
     assert (svg.count("<circle"), svg.count("<polyline")) == (4, 1)
-    assert "nDCG@20 (arrow: beyond the axis)" in svg
+    assert "nDCG@20 (arrow: beyond axis)" in svg
 
 
 def test_every_chart_is_well_formed_and_hostile_names_stay_text() -> None:

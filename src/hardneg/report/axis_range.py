@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-CUT_NOTE = "arrow: beyond the axis"
+CUT_NOTE = "arrow: beyond axis"
 """Addition to the label of an axis that does not hold every value."""
 HALF = 0.5
 """Share of the range that the other values need at most, for a few to be cut."""
