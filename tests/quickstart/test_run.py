@@ -15,6 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.pipeline.test_item_generation import namer
 from tests.quickstart.tables import write_tables
+from tests.report.page_checks import check_page
 from typer.testing import CliRunner, Result
 
 import hardneg as hn
@@ -103,6 +104,18 @@ def test_every_method_is_compared_and_concluded(shop: tuple[Path, str]) -> None:
     rising = next(line for line in output.splitlines() if line.startswith("With more --minutes these may gain"))
     assert re.search(r"rising: uniform, .*; differences to uniform may shrink.$", rising)
     assert "user_id = customer" in output
+
+
+def test_the_page_begins_with_the_conclusions_of_the_command(shop: tuple[Path, str]) -> None:
+    out, output = shop
+    page = check_page((out / "page.html").read_text(encoding="utf-8"), scripts=2)
+    texts, lines = " ".join(page.texts), output.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("Use "))
+    conclusions = lines[first : next(number for number, line in enumerate(lines) if line.startswith("Written: "))]
+    places = [texts.index(line) for line in conclusions]
+    assert len(places) > 5
+    assert places == sorted(places)
+    assert places[-1] < texts.index("Filter rows")
 
 
 def test_a_verdict_is_that_of_the_corrected_test(shop: tuple[Path, str]) -> None:

@@ -92,11 +92,11 @@ def test_an_interval_that_leaves_the_axis_ends_in_an_arrow() -> None:
     assert all(NAMES <= float(x) <= WIDTH for line in lines for x in line)
 
 
-def test_names_of_rows_are_beside_the_marks_and_long_ones_take_two_lines() -> None:
+def test_names_of_rows_are_beside_the_marks_and_long_ones_take_three_lines() -> None:
     svg = interval_chart([Interval("semantic (retrieved), random vectors " * 3, 0.1, 0.0, 0.2, "+10%", "")], TEXT)
     labels = re.findall(r'class="label" x="(\d+)"[^>]*>([^<]+)<', svg)
-    assert [x for x, _ in labels] == ["8", "8"]
-    assert labels[1][1].endswith("…")
+    assert [x for x, _ in labels] == ["8"] * 3
+    assert labels[2][1].endswith("…")
     marks = re.findall(r'<(?:line|circle) class="(?:mark|zero|grid)[\w ]*" (?:x1|cx)="([\d.]+)"', svg)
     assert min(map(float, marks)) >= NAMES
 

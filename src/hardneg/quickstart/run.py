@@ -280,7 +280,7 @@ class Quickstart:
             ["study", "run", str(self.study_dir / "study.yaml"), "--out", str(self.study_dir)],
             ["audit", "split", str(self.split), "--dataset", str(self.dataset)],
         ]
-        page = write_page(self.study_dir, self.out / PAGE, title=self.out.resolve().name)
+        page = write_page(self.study_dir, self.out / PAGE, title=self.out.resolve().name, conclusions=conclusions)
         answer = Answer(chosen, conclusions, results, commands, self.out / README, page)
         storage.replace_file(answer.readme, _readme(answer, self.remarks).encode())
         return answer

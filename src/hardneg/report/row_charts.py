@@ -26,7 +26,7 @@ from hardneg.report.value_charts import APART, Value, dot_class
 
 NAMES = 190
 """Width of the column of names."""
-CHARACTERS, MOST_LINES = 24, 2
+CHARACTERS, MOST_LINES = 24, 3
 """Characters of a line of a name, and its lines; the whole name is its tooltip."""
 LINE, GAP = 16, 8
 """Height of a line of text, and the space between two rows."""

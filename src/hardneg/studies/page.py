@@ -45,8 +45,12 @@ CAPTION = (
 )
 
 
-def write_page(folder: Path, out: Path | None = None, *, title: str | None = None) -> Path:
+def write_page(
+    folder: Path, out: Path | None = None, *, title: str | None = None, conclusions: Sequence[str] = ()
+) -> Path:
     """Write the page of a study folder and return its path. out: FOLDER/page.html by default. title: the study's name.
+
+    conclusions: sentences at the top of the page in place of those of the tables, the most important first.
 
     The explorer is left out, with the reason on the page, where the splits are not there.
 
@@ -59,7 +63,7 @@ def write_page(folder: Path, out: Path | None = None, *, title: str | None = Non
             raise DataError(f"{found}, expected the folder of a study or of a run; check the path")
         Study.load(folder / STUDY_FILE, folder).results()
     path = out or folder / PAGE
-    storage.replace_file(path, render_report(study_page(folder, title=title)).encode())
+    storage.replace_file(path, render_report(study_page(folder, title=title, conclusions=conclusions)).encode())
     return path
 
 
@@ -69,12 +73,13 @@ def _has_newer_runs(folder: Path) -> bool:
     return any(path.stat().st_mtime > written for path in folder.glob(f"runs/*/*/*/{EVALUATION}/{artifacts.MANIFEST}"))
 
 
-def study_page(folder: Path, *, title: str | None = None) -> ReportPage:
-    """Return the page of a study whose tables are written. folder: that with the tables. title: the study's name."""
+def study_page(folder: Path, *, title: str | None = None, conclusions: Sequence[str] = ()) -> ReportPage:
+    """Return the page of a study whose tables are written. folder: that with the tables. For the others, see `write_page`."""
     study = WrittenStudy(folder)
     compared = [table for table in study.tables if table.compared]
     verdicts = [f"{table.title}: {table.verdict}" if len(study.tables) > 1 else table.verdict for table in compared]
     sections = [
+        *([PageSection("conclusions", "Conclusions", remarks=conclusions[1:])] if conclusions[1:] else []),
         *_study_figures(study),
         *([_overview(study, compared)] if len(compared) > 1 else []),
         *(section for table in study.tables for section in _table_sections(study, table)),
@@ -84,7 +89,7 @@ def study_page(folder: Path, *, title: str | None = None) -> ReportPage:
     explorer, problems = _explorer(study)
     remarks = [PageSection("explorer-missing", "Explorer", remarks=problems)] if problems else []
     lead = f"{done} of {total} runs are finished. {LEAD}"
-    verdicts = verdicts or ["No comparison yet: the baseline has no finished run."]
+    verdicts = list(conclusions[:1]) or verdicts or ["No comparison yet: the baseline has no finished run."]
     if question := study.index.get("question"):
         lead = f"{question} ({study.index['paper']}) {lead}"
     return ReportPage(title or study.index["name"], lead, verdicts, [*sections, *remarks], explorer)
