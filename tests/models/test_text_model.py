@@ -164,4 +164,3 @@ def test_the_base_is_named_or_that_of_the_table() -> None:
     assert RunConfig.model_validate(named.model_dump(mode="json")) == named
     assert named.model.on_top_of(NGCF()).base == MF()
     assert KAR(shared_experts=1).on_top_of(NGCF(hops=2)) == KAR(shared_experts=1, base=NGCF(hops=2))
-    assert named.model.embedding_size == 64

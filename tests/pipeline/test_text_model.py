@@ -121,6 +121,12 @@ TEXT_ROWS = {
         "texts": {"items": "profiles"},
         "fusion": {"weights": [0, 2]},
     },
+    "AlphaRec": {
+        "sampler": {"kind": "uniform", "negatives": 4},
+        "model": {"kind": "alpharec", "hidden_size": 8, "embedding_size": 4},
+        "fit": {"loss": {"kind": "softmax", "temperature": 0.15}},
+        "models": ["LightGCN"],
+    },
 }
 
 
@@ -134,11 +140,11 @@ def test_a_study_has_them_as_rows_and_as_models(folders: Path, tmp_path: Path, m
     bases = {cell.name: getattr(cell.config.model, "base", None) for cell in study.cells if cell.trains}
     assert bases["store / LightGCN / KAR"].hops == 2
     assert bases["store / KAR-MF / uniform"].embedding_size == 4
-    assert study.estimate().total == 7
+    assert study.estimate().total == 8
     results = results_of(study)
     assert results.failed == {}
     lines = {table.model: table.frame["row"].to_list() for table in results.tables}
-    assert lines["LightGCN"] == ["uniform", "KAR", "KAR, items", "KAR, items + text"]
+    assert lines["LightGCN"] == ["uniform", "KAR", "KAR, items", "KAR, items + text", "AlphaRec"]
     shared = {path.name for path in (tmp_path / "out" / "shared" / "store").glob("vectors*")}
     assert shared == {"vectors-minilm", "vectors-minilm-item-profiles"}
 

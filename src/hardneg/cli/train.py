@@ -31,7 +31,7 @@ class TrainOptions:
         str | None,
         Option(
             show_default="lightgcn",
-            help="Backbone: mf, lightgcn, sgl, ngcf, dgcf, simgcl, xsimgcl, kar, or an entry point or module:Class.",
+            help="Backbone: mf, lightgcn, sgl, ngcf, dgcf, simgcl, xsimgcl, kar, alpharec, or an entry point or module:Class.",
         ),
     ] = None
     sampler: Annotated[

@@ -1,5 +1,6 @@
 """Backbones and propagation."""
 
+from hardneg.models.alpharec import AlphaRec
 from hardneg.models.anchor import Anchor, AnchorConfig, build_anchor, initialize_at_anchor
 from hardneg.models.baselines import (
     ALS,
@@ -39,6 +40,7 @@ __all__ = [
     "MODELS",
     "NGCF",
     "SGL",
+    "AlphaRec",
     "Anchor",
     "AnchorConfig",
     "Backbone",

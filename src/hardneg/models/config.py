@@ -109,6 +109,7 @@ MODELS = Registry(
         "simgcl": "hardneg.models.simgcl:SimGCL",
         "xsimgcl": "hardneg.models.simgcl:XSimGCL",
         "kar": "hardneg.models.kar:KAR",
+        "alpharec": "hardneg.models.alpharec:AlphaRec",
     },
 )
 

@@ -50,11 +50,6 @@ class TextModelConfig(ModelConfig):
             {**{name: getattr(self, name) for name in self.model_fields_set}, "base": backbone}
         )
 
-    @property
-    def embedding_size(self) -> int:
-        """Size of the embeddings of the base."""
-        return int(getattr(getattr(self, "base", None), "embedding_size", 1))
-
 
 def build_model(config: ModelConfig, train: Interactions, texts: TextVectors | None, *, seed: int) -> nn.Module:
     """Build a model, a `Backbone`. texts: for models that read text, None for others. Raises ConfigError otherwise."""

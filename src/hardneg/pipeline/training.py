@@ -92,7 +92,7 @@ class RunConfig(Config):
             raise ValueError(
                 f"batch_size {batch:,} is too large for loss {self.fit.loss.kind!r}, which compares all pairs"
             )
-        size = int(getattr(self.model, "embedding_size", 1))
+        size = int(getattr(getattr(self.model, "base", self.model), "embedding_size", 1))
         if batch * candidates * size > MAX_NUMBERS_PER_STEP:
             raise ValueError(
                 f"batch_size {batch:,} x candidates {candidates:,} x embedding_size {size:,} is more than "
