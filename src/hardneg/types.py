@@ -116,6 +116,22 @@ def pool(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
     return total / len(hops) if pooling != "sum" and len(hops) > 1 else total
 
 
+def gather_rows(table: Tensor, index: Tensor) -> Tensor:
+    """Return the rows of table (n, size) at index (any shape): (..., size).
+
+    The gradient is sparse where the table accepts that: for trained tables, which the loop makes dense once per step,
+    and for propagated ones. Otherwise every call allocates a gradient of the size of the table.
+    """
+    import torch.nn.functional as F
+
+    return F.embedding(index, table, sparse=takes_sparse(table))
+
+
+def takes_sparse(table: Tensor) -> bool:
+    """Return True where the gradient of this table may be sparse."""
+    return table.is_leaf or getattr(table.grad_fn, "takes_sparse", False)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Training pairs of one step.

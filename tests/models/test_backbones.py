@@ -16,8 +16,7 @@ from torch import nn
 from hardneg.data import Interactions
 from hardneg.models import MODELS, LightGCNModel, MFModel, ModelConfig
 from hardneg.models.graph import normalised_adjacency
-from hardneg.sampling.sampler import gather_rows
-from hardneg.types import Embeddings, RequiredRows, pool
+from hardneg.types import Embeddings, RequiredRows, gather_rows, pool
 
 
 def plain_rows(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

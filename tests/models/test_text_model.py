@@ -17,10 +17,9 @@ from hardneg.models import DGCF, KAR, MF, NGCF, SGL, LightGCN, ModelConfig, SimG
 from hardneg.pipeline import RunConfig
 from hardneg.random import generator
 from hardneg.sampling import SamplerInputs, Uniform, UniformCandidates
-from hardneg.sampling.sampler import gather_rows
 from hardneg.text import TextVectors
 from hardneg.training import FitConfig, fit_model
-from hardneg.types import Batch, Embeddings, Negatives, RequiredRows, TrainingPass, unit_rows
+from hardneg.types import Batch, Embeddings, Negatives, RequiredRows, TrainingPass, gather_rows, unit_rows
 
 BASES: list[ModelConfig] = [
     MF(embedding_size=8),

@@ -46,12 +46,12 @@ from hardneg.sampling import (
     WeighedSampler,
 )
 from hardneg.sampling.mixgcf import mix
-from hardneg.sampling.sampler import gather_rows, hardest, items_read
+from hardneg.sampling.sampler import hardest, items_read
 from hardneg.sampling.semantic import SemanticSampler, alignment
 from hardneg.sampling.semantic_mixing import PARTNER
 from hardneg.training import FitConfig, fit_model, objective
 from hardneg.trees import Trees
-from hardneg.types import Batch, Embeddings, Items, Negatives, RequiredRows, Vectors
+from hardneg.types import Batch, Embeddings, Items, Negatives, RequiredRows, Vectors, gather_rows
 
 TEXT_SIZE = 5
 STREAM = Stream(2, "sampler", 1)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hardneg.config import PerRow
 from hardneg.random import Stream
-from hardneg.sampling.sampler import StatelessSampler, gather_rows, pick_by_rank, score_all
-from hardneg.types import Batch, Embeddings, Floats, Items
+from hardneg.sampling.sampler import StatelessSampler, pick_by_rank, score_all
+from hardneg.types import Batch, Embeddings, Floats, Items, gather_rows
 
 SMALLEST = 2.0**-26
 """Lower bound of a random number whose logarithm is taken; numbers have 24 bits."""

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from hardneg.config import PerRow
 from hardneg.random import Stream
-from hardneg.sampling.sampler import gather_rows, score_all
+from hardneg.sampling.sampler import score_all
 from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
-from hardneg.types import Batch, Embeddings, Items
+from hardneg.types import Batch, Embeddings, Items, gather_rows
 
 LEAST = 1e-6
 """Lower bound of s(u, i) + alpha. The formula changes its sign below 0 and is undefined at 0. With p below -1, a positive

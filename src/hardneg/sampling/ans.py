@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from hardneg.config import PerRow
 from hardneg.random import Stream
 from hardneg.sampling.gates import chosen_vectors, gate_matrices, require_one_size
-from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, gather_rows, pick_by_rank
-from hardneg.types import Batch, Embeddings, HopsRead, Vectors
+from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, pick_by_rank
+from hardneg.types import Batch, Embeddings, HopsRead, Vectors, gather_rows
 
 NEAREST = 1e-2
 """Lower bound of the magnitude of x in the margin sigmoid(1 / x), which the release does not have: at 0 it is undefined."""

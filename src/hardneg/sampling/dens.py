@@ -14,8 +14,8 @@ from hardneg.config import PerRow, Steps
 from hardneg.random import Stream
 from hardneg.sampling.gates import chosen_vectors, gate_matrices, require_one_size
 from hardneg.sampling.mixgcf import queries
-from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, gather_rows, pick_by_rank
-from hardneg.types import Batch, Embeddings, HopsRead, Vectors
+from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, pick_by_rank
+from hardneg.types import Batch, Embeddings, HopsRead, Vectors, gather_rows
 
 
 class DENS(SamplerConfig):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from hardneg.config import PerRow
 from hardneg.random import Stream
-from hardneg.sampling.sampler import gather_rows, hardest, score_all
+from hardneg.sampling.sampler import hardest, score_all
 from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
-from hardneg.types import Batch, Embeddings, Indices, Items
+from hardneg.types import Batch, Embeddings, Indices, Items, gather_rows
 
 
 class DNS(TreeWeights):

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from hardneg.errors import ConfigError
 from hardneg.random import generator
-from hardneg.sampling.sampler import gather_rows
-from hardneg.types import Embeddings, Vectors, pool
+from hardneg.types import Embeddings, Vectors, gather_rows, pool
 
 
 def gate_matrices(names: tuple[str, ...], size: int, *, seed: int, purpose: str) -> nn.ParameterDict:

@@ -17,15 +17,7 @@ from torch.autograd.function import once_differentiable
 from hardneg.config import PerRow
 from hardneg.random import Stream
 from hardneg.sampling.kernels import mix_rows, unmix_rows
-from hardneg.sampling.sampler import (
-    NegativeSampler,
-    SamplerInputs,
-    StatelessSampler,
-    gather_rows,
-    hardest,
-    require_known_rows,
-    takes_sparse,
-)
+from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, StatelessSampler, hardest, require_known_rows
 from hardneg.sampling.tree_similarity import (
     EPSILON,
     TreeViews,
@@ -34,7 +26,7 @@ from hardneg.sampling.tree_similarity import (
     similarity_totals,
     weigh_similarities,
 )
-from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, pool
+from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, gather_rows, pool, takes_sparse
 
 
 class MixGCF(StatelessSampler):

@@ -229,15 +229,6 @@ class SamplerInputs:
     pairs: TrainingPairs | None = None
 
 
-def gather_rows(table: Tensor, index: Tensor) -> Tensor:
-    """Return the rows of table (n, size) at index (any shape): (..., size).
-
-    The gradient is sparse where the table accepts that: for trained tables, which the loop makes dense once per step,
-    and for propagated ones. Otherwise every call allocates a gradient of the size of the table.
-    """
-    return F.embedding(index, table, sparse=takes_sparse(table))
-
-
 def require_known_rows(index: Tensor, table: Tensor) -> None:
     """Raise DataError where an index is outside the table; compiled code does not check indices."""
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(table):
@@ -245,11 +236,6 @@ def require_known_rows(index: Tensor, table: Tensor) -> None:
             f"found row {int(index.max())}, expected rows below {len(table)}; declare the tables that the sampler reads "
             "in its `hops_read`"
         )
-
-
-def takes_sparse(table: Tensor) -> bool:
-    """Return True where the gradient of this table may be sparse."""
-    return table.is_leaf or getattr(table.grad_fn, "takes_sparse", False)
 
 
 def hardest(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:

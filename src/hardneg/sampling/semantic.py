@@ -15,8 +15,8 @@ from hardneg.config import PerRow, VectorSize
 from hardneg.errors import ConfigError
 from hardneg.random import Stream, generator
 from hardneg.sampling.mined import MinedNegatives, require_most
-from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, gather_rows, hardest
-from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
+from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, hardest
+from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors, gather_rows
 
 MEASURED = (
     "norm of e_hard",

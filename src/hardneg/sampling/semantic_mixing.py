@@ -20,9 +20,9 @@ from hardneg.random import Stream
 from hardneg.sampling.dns import DNS
 from hardneg.sampling.mined import ItemNeighbours, require_most
 from hardneg.sampling.mixgcf import MixGCF
-from hardneg.sampling.sampler import NegativeSampler, OuterSampler, SamplerConfig, SamplerInputs, gather_rows
+from hardneg.sampling.sampler import NegativeSampler, OuterSampler, SamplerConfig, SamplerInputs
 from hardneg.sampling.uniform import Uniform
-from hardneg.types import Batch, Embeddings, Floats, Negatives, Vectors
+from hardneg.types import Batch, Embeddings, Floats, Negatives, Vectors, gather_rows
 
 PARTNER = "neighbour"
 """Name of the neighbour among the parts of a mixed negative. The user may have interacted with that neighbour."""

@@ -13,16 +13,8 @@ from torch import Tensor, nn
 from hardneg.config import PerRow, Steps, require_memory
 from hardneg.random import Stream
 from hardneg.sampling.adaptive_softmax import gumbel_noise
-from hardneg.sampling.sampler import (
-    SamplerConfig,
-    SamplerInputs,
-    TrainingPairs,
-    gather_rows,
-    pick_by_rank,
-    require_pairs,
-    score_all,
-)
-from hardneg.types import Batch, Embeddings, HopsRead, Indices, Items, block_slices
+from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, TrainingPairs, pick_by_rank, require_pairs, score_all
+from hardneg.types import Batch, Embeddings, HopsRead, Indices, Items, block_slices, gather_rows
 
 
 class SRNS(SamplerConfig):

@@ -14,10 +14,9 @@ from torch.autograd.function import once_differentiable
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
-from hardneg.sampling.sampler import gather_rows
 from hardneg.training.losses import BPR, LossConfig
 from hardneg.training.triplets import JudgedTriplets
-from hardneg.types import Batch, Embeddings, Indices, Items, Negatives
+from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, gather_rows
 
 DEFAULT_LOSS = BPR()
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from hardneg.errors import DataError
 from hardneg.models.pruned_bpr import keep_smallest, triplet_losses
 from hardneg.random import Stream
-from hardneg.sampling.sampler import gather_rows
-from hardneg.types import Batch, Embeddings, Indices
+from hardneg.types import Batch, Embeddings, Indices, gather_rows
 
 
 @dataclass(frozen=True)
