@@ -31,7 +31,8 @@ class TrainOptions:
         str | None,
         Option(
             show_default="lightgcn",
-            help="Backbone: mf, lightgcn, sgl, ngcf, dgcf, simgcl, xsimgcl, kar, alpharec, or an entry point or module:Class.",
+            help="Backbone, such as mf, lightgcn, sgl or kar: see `hardneg options backbone`; or an entry point or "
+            "module:Class.",
         ),
     ] = None
     sampler: Annotated[
@@ -71,8 +72,8 @@ class TrainOptions:
     vectors: Annotated[
         Path | None,
         Option(
-            help="Vectors folder, for a model that reads text, such as kar; with --set anchor.weight=W, item embeddings "
-            "of another model start at the item texts and stay near them."
+            help="Vectors folder, for a model that reads text, such as kar or rlmrec-con; with --set anchor.weight=W, item "
+            "embeddings of another model start at the item texts and stay near them."
         ),
     ] = None
     truth: Annotated[

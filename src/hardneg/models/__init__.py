@@ -25,7 +25,9 @@ from hardneg.models.config import (
 )
 from hardneg.models.dgcf import DGCF
 from hardneg.models.kar import KAR
+from hardneg.models.llmrec import LLMRec
 from hardneg.models.ngcf import NGCF
+from hardneg.models.rlmrec import RLMRecCon, RLMRecGen
 from hardneg.models.sgl import SGL
 from hardneg.models.simgcl import SimGCL, XSimGCL
 from hardneg.models.text_model import TextModel, TextModelConfig, build_model
@@ -48,11 +50,14 @@ __all__ = [
     "ItemItem",
     "ItemKNN",
     "ItemScores",
+    "LLMRec",
     "LightGCN",
     "LightGCNModel",
     "MFModel",
     "ModelConfig",
     "Popular",
+    "RLMRecCon",
+    "RLMRecGen",
     "SimGCL",
     "TextModel",
     "TextModelConfig",

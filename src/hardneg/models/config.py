@@ -110,6 +110,9 @@ MODELS = Registry(
         "xsimgcl": "hardneg.models.simgcl:XSimGCL",
         "kar": "hardneg.models.kar:KAR",
         "alpharec": "hardneg.models.alpharec:AlphaRec",
+        "rlmrec-con": "hardneg.models.rlmrec:RLMRecCon",
+        "rlmrec-gen": "hardneg.models.rlmrec:RLMRecGen",
+        "llmrec": "hardneg.models.llmrec:LLMRec",
     },
 )
 

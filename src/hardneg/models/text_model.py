@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -17,7 +18,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.models.config import ModelConfig, compute_training_pass
 from hardneg.models.propagation import to_dense
 from hardneg.text import TextVectors
-from hardneg.types import Batch, Embeddings, RequiredRows, TrainingPass
+from hardneg.types import Batch, Embeddings, Items, Negatives, RequiredRows, TrainingPass
 
 
 class TextModelConfig(ModelConfig):
@@ -150,7 +151,7 @@ class TextModel(nn.Module):
         self, start: tuple[Tensor, Tensor], batch: Batch | None, required: RequiredRows | None = None
     ) -> TrainingPass:
         """Run the base with these hop-0 tables in place of its own; batch: None for a call, else its training pass."""
-        users, items = (_accept_sparse(table) for table in start)
+        users, items = (accept_sparse(table) for table in start)
         made: TrainingPass = functional_call(
             _Call(self.base), {"base.users": users, "base.items": items}, (batch, required), tie_weights=False
         )
@@ -170,12 +171,24 @@ class _Call(nn.Module):
         return compute_training_pass(self.base, batch, required)
 
 
-def _accept_sparse(table: Tensor) -> Tensor:
+def accept_sparse(table: Tensor) -> Tensor:
     """Return a table that accepts gradients of sparse rows, as trained tables do."""
     if table.is_leaf:
         return table
     accepting: Tensor = _AcceptSparse.apply(table)  # type: ignore[no-untyped-call]
     return accepting
+
+
+def add_loss_of_negatives(computed: TrainingPass, loss: Callable[[Negatives], Tensor]) -> TrainingPass:
+    """Return a training pass with one more loss of the sampled negatives."""
+    of_base = computed.auxiliary_of
+    both = loss if of_base is None else lambda negatives: of_base(negatives) + loss(negatives)
+    return replace(computed, auxiliary_of=both)
+
+
+def first_items(negatives: Negatives) -> Tensor:
+    """Return the sampled items (batch, n); of a mixed negative the first item of its mixture, -1 if that is none."""
+    return negatives.items if isinstance(negatives, Items) else negatives.sources[:, :, 0]
 
 
 class _AcceptSparse(torch.autograd.Function):
