@@ -148,7 +148,9 @@ def test_a_training_pass_has_the_final_tables_of_a_call_and_a_trained_hop_0(seen
     for read in (computed.embeddings, computed.scored):
         torch.testing.assert_close(read.final_users, called.final_users)
         torch.testing.assert_close(read.final_items, called.final_items)
-    assert torch.equal(computed.scored.users[0], model.base.users)
+    for read in (computed.embeddings, computed.scored):
+        assert torch.equal(read.users[0], model.base.users)
+        assert torch.equal(read.items[0], model.base.items)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,7 @@ def test_a_training_pass_has_the_final_tables_of_a_call_and_a_trained_hop_0(seen
         BASE,
         LightGCN(embedding_size=8, hops=2, pooling="sum"),
         LightGCN(embedding_size=8, hops=2, pooling="concat"),
+        LightGCN(embedding_size=8, hops=2, pooling="mean-from-1"),
         MF(embedding_size=8),
         NGCF(embedding_size=8),
         DGCF(embedding_size=8),

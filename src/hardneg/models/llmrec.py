@@ -87,14 +87,11 @@ class LLMRecModel(TextModel):
         self.features = SideFeatures(train, self.texts, self.final_size, seed=seed)
 
     def forward(self, required: RequiredRows | None = None) -> Embeddings:
-        """Compute the base and add the side features, also to the tables of hops."""
+        """Compute the base and add the side features, also to the tables of hops above 0."""
         return _add_to_hops(super().forward(required), self._side_tables(required))
 
     def training_pass(self, batch: Batch, required: RequiredRows | None = None) -> TrainingPass:
-        """Compute the base's training pass with side features; those of hops are for the sampler alone.
-
-        The loss reads them in the pooled tables, so that L2 is of the trained hop 0.
-        """
+        """Compute the base's training pass with side features; those of hops are for the sampler alone."""
         computed, sides = super().training_pass(batch, required), self._side_tables(required)
         scored = _add_to_pooled(computed.scored or computed.embeddings, sides)
         computed = replace(computed, embeddings=_add_to_hops(computed.embeddings, sides), scored=scored)
@@ -133,17 +130,22 @@ def _add_to_pooled(embeddings: Embeddings, sides: tuple[Tensor, Tensor]) -> Embe
 
 
 def _add_to_hops(embeddings: Embeddings, sides: tuple[Tensor, Tensor]) -> Embeddings:
-    """Add side features to the pooled tables, and to each hop what gives these when hops are pooled."""
-    n_hops, size = len(embeddings.users), embeddings.users[0].shape[1]
+    """Add side features to the pooled tables, and to each hop what gives these when hops are pooled.
+
+    Hop 0 is without them, so that L2 is of trained numbers, unless it is the only hop or hops are concatenated.
+    """
+    pooling, n_hops, size = embeddings.pooling, len(embeddings.users), embeddings.users[0].shape[1]
+    first = 1 if n_hops > 1 and pooling != "concat" else 0
+    scale = {"mean": n_hops / (n_hops - first), "sum": 1 / (n_hops - first)}.get(pooling, 1.0)
 
     def add(tables: tuple[Tensor, ...], side: Tensor) -> tuple[Tensor, ...]:
-        shares = torch.split(side, size, dim=1) if embeddings.pooling == "concat" else [side] * n_hops
-        scale = 1 / n_hops if embeddings.pooling == "sum" else 1.0
+        shares = torch.split(side, size, dim=1) if pooling == "concat" else [side] * n_hops
         # Hops that a step does not read are empty, and stay so.
-        return tuple(
+        added = (
             accept_sparse(table + scale * share) if len(table) else table
-            for table, share in zip(tables, shares, strict=True)
+            for table, share in zip(tables[first:], shares[first:], strict=True)
         )
+        return *tables[:first], *added
 
     users, items = add(embeddings.users, sides[0]), add(embeddings.items, sides[1])
     return replace(_add_to_pooled(embeddings, sides), users=users, items=items)
