@@ -129,6 +129,10 @@ def test_runs_that_ended_after_the_tables_are_included(write_study: Write, tmp_p
 def test_another_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected the folder of a study or of a run"):
         write_page(tmp_path)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.yaml").touch()
+    with pytest.raises(DataError, match=r"give the study in it, .*study$"):
+        write_page(tmp_path)
 
 
 def texts(html: str) -> str:

@@ -60,7 +60,9 @@ def write_page(
     if not (folder / TABLES / INDEX).is_file() or _has_newer_runs(folder):
         if not (folder / STUDY_FILE).is_file():
             found = f"found no {STUDY_FILE} and no {TABLES}/{INDEX} in {folder}"
-            raise DataError(f"{found}, expected the folder of a study or of a run; check the path")
+            inside = sorted(str(path.parent) for path in folder.glob(f"*/{STUDY_FILE}"))
+            hint = f"give the study in it, {inside[0]}" if inside else "check the path"
+            raise DataError(f"{found}, expected the folder of a study or of a run; {hint}")
         Study.load(folder / STUDY_FILE, folder).results()
     path = out or folder / PAGE
     storage.replace_file(path, render_report(study_page(folder, title=title, conclusions=conclusions)).encode())
