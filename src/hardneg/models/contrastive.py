@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hardneg.types import Batch, Embeddings, RequiredRows
 
@@ -16,8 +18,30 @@ def contrast_views(one: Tensor, other: Tensor, temperature: float) -> Tensor:
 
     one, other: (n, size). A single row has loss 0. Source: van den Oord et al. (2018), eq. 4.
     """
-    cosines = F.normalize(one, dim=1) @ F.normalize(other, dim=1).T
-    return F.cross_entropy(cosines / temperature, torch.arange(len(one), device=one.device))
+    loss: Tensor = _Contrast.apply(F.normalize(one, dim=1) / temperature, F.normalize(other, dim=1))  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _Contrast(torch.autograd.Function):
+    """The mean over i of log(sum_j exp(one_i . other_j)) - one_i . other_i, and its gradients, computed with it.
+
+    Two tables (n, n) are made in place of the six of automatic differentiation, which costs mostly memory.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
+        logarithms = torch.log_softmax(one @ other.T, dim=1)
+        loss = -logarithms.diagonal().mean()
+        shares = logarithms.exp_()
+        shares.diagonal().sub_(1)
+        ctx.save_for_backward(shares @ other / len(one), shares.T @ one / len(one))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        of_one, of_other = ctx.saved_tensors
+        return gradient * of_one, gradient * of_other
 
 
 @dataclass(frozen=True)
