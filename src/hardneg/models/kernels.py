@@ -159,11 +159,19 @@ def fill_units(first: np.uint64, out: Floats) -> None:
 
 
 @compiled
-def draw_units(begin: int, end: int, rows: Indices, counter: tuple[np.uint64, int, int], out: Floats) -> None:
-    """Set out[m] to the numbers of `fill_units` for rows[m], for m in begin..end; counter: key, epoch and step."""
+def draw_factors(
+    begin: int, end: int, rows: Indices, counter: tuple[np.uint64, int, int], share: float, out: Floats
+) -> None:
+    """Set out[m] to factors of dropout, 0 for a share of the numbers and else 1 / (1 - share), for m in begin..end.
+
+    Those of row rows[m] follow from it and from counter: key, epoch and step.
+    """
     key, epoch, step = counter
+    dropped, factor = np.float32(share), np.float32(1 / (1 - share))
     for m in range(begin, end):
         fill_units(philox(key, np.uint64(rows[m]), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], out[m])
+        for d in range(out.shape[1]):
+            out[m, d] = np.float32(0.0) if out[m, d] < dropped else factor
 
 
 @compiled

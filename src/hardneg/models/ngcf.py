@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hardneg.config import VectorSize
 from hardneg.data.interactions import Interactions
@@ -19,6 +20,8 @@ from hardneg.types import Batch, Embeddings, RequiredRows, TrainingPass
 
 SLOPE = 0.2
 """Slope of the leaky ReLU below 0."""
+SHORTEST = 1e-12
+"""Lower bound of the length that a row is divided by."""
 
 
 class NGCFLayer(nn.Module):
@@ -30,10 +33,105 @@ class NGCFLayer(nn.Module):
         self.of_products = xavier(size, size, seed=seed, purpose=f"weights of products, hop {hop}")
         self.bias = nn.Parameter(torch.zeros(size))
 
-    def forward(self, own: Tensor, near: Tensor) -> Tensor:
-        """Return the next rows (n, size) from the rows and the sums of their neighbours. A row without pairs has n = 0."""
-        messages = torch.addmm(self.bias, own + near, self.of_sums) + (own * near) @ self.of_products
-        return F.leaky_relu(messages, SLOPE)
+    def forward(self, own: Tensor, near: Tensor, factors: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the next rows (n, size) from the rows and the sums of their neighbours, and the same of length 1.
+
+        A row without pairs has n = 0. factors: (n, size), of dropout.
+        """
+        weights = torch.cat([self.of_sums, self.of_products])
+        following, units = _Hop.apply(own, near, weights, self.bias, factors)  # type: ignore[no-untyped-call]
+        return following, units
+
+
+class _Hop(torch.autograd.Function):
+    """The layer as one matrix product, [e + n, e * n] [W1; W2] + b. Tables are changed in place, where autograd copies them.
+
+    The gradient of rows of length 1 may be sparse, and is then computed for its rows alone.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, own: Tensor, near: Tensor, weights: Tensor, bias: Tensor, factors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        size = own.shape[1]
+        inputs = own.new_empty((len(own), 2 * size))
+        torch.add(own, near, out=inputs[:, :size])
+        torch.mul(own, near, out=inputs[:, size:])
+        following = F.leaky_relu_(torch.addmm(bias, inputs, weights), SLOPE)
+        if factors is not None:
+            following.mul_(factors)
+        lengths = following.norm(dim=1, keepdim=True).clamp_min_(SHORTEST)
+        ctx.save_for_backward(own, near, inputs, weights, following, lengths, factors)
+        ctx.takes_sparse = True
+        ctx.set_materialize_grads(False)
+        return following, following / lengths
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_following: Tensor | None, of_units: Tensor | None) -> tuple[Tensor | None, ...]:
+        own, near, inputs, weights, following, lengths, factors = ctx.saved_tensors
+        gradient = torch.zeros_like(following) if of_following is None else of_following.clone()
+        if of_units is not None:
+            _add_gradient_of_units(gradient, of_units, following, lengths)
+        # Numbers that dropout set to 0 have the slope of 0 here, and are multiplied by 0.
+        gradient = torch.ops.aten.leaky_relu_backward(gradient, following, SLOPE, True)
+        if factors is not None:
+            gradient.mul_(factors)
+        of_sums, of_products = (gradient @ weights.T).chunk(2, dim=1)
+        of_own, of_near = (torch.addcmul(of_sums, of_products, other) for other in (near, own))
+        return of_own, of_near, inputs.T @ gradient, gradient.sum(dim=0), None
+
+
+def _add_gradient_of_units(into: Tensor, of_units: Tensor, rows: Tensor, lengths: Tensor) -> None:
+    """Add the gradient of rows (n, size) of which rows / lengths have the gradient `of_units`, sparse or not."""
+    if of_units.layout == torch.sparse_coo:
+        index, of_units = of_units._indices()[0], of_units._values()
+        units, lengths = rows[index] / lengths[index], lengths[index]
+        into.index_add_(0, index, (of_units - units * (units * of_units).sum(dim=1, keepdim=True)) / lengths)
+        return
+    units = rows / lengths
+    into.add_((of_units - units * (units * of_units).sum(dim=1, keepdim=True)) / lengths)
+
+
+class _Concatenate(torch.autograd.Function):
+    """Hops (n, size) beside each other: (n, hops x size), whose gradient may be sparse, and then is for every hop.
+
+    rows: those that will be read, ascending, and then the only ones of the last hop; others start with NaN. None for all.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor | None, *hops: Tensor) -> Tensor:
+        ctx.takes_sparse, ctx.rows, ctx.shapes = True, rows, [hop.shape for hop in hops]
+        if rows is None:
+            return torch.cat(hops, dim=1)
+        read = [*(hop.index_select(0, rows) for hop in hops[:-1]), hops[-1]]
+        return _put_rows(torch.cat(read, dim=1), rows, len(hops[0]))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        sparse, last = gradient.layout == torch.sparse_coo, len(ctx.shapes) - 1
+        index = gradient._indices()[0] if sparse else ctx.rows
+        numbers, size, gradients = (
+            gradient._values() if sparse else gradient,
+            ctx.shapes[0][1],
+            list[Tensor | None]([None]),
+        )
+        for hop, shape in enumerate(ctx.shapes):
+            part = numbers[:, hop * size : (hop + 1) * size]
+            compact = hop == last and ctx.rows is not None
+            if sparse:
+                places = torch.searchsorted(ctx.rows, index) if compact else index
+                part = torch.sparse_coo_tensor(places.unsqueeze(0), part, shape, check_invariants=False)
+            gradients.append(part.index_select(0, index) if compact and not sparse else part)
+        return tuple(gradients)
+
+
+def _put_rows(computed: Tensor, rows: Tensor, n: int) -> Tensor:
+    """Return a table (n, size) with these rows; others start with NaN."""
+    table = computed.new_empty((n, computed.shape[1]))
+    table[:, 0] = torch.nan
+    return table.index_copy(0, rows, computed)
 
 
 class NGCFModel(MFModel):
@@ -59,43 +157,33 @@ class NGCFModel(MFModel):
         return TrainingPass(self._propagate(required, dropout))
 
     def _propagate(self, required: RequiredRows | None, dropout: MessageDropout | None) -> Embeddings:
-        users: Tensor = self.users
-        items: Tensor = self.items
-        user_hops, item_hops = list[Tensor]([users]), list[Tensor]([items])
+        tables: dict[SideName, Tensor] = {"users": self.users, "items": self.items}
+        hops: dict[SideName, list[Tensor]] = {side: [table] for side, table in tables.items()}
+        needed = _rows_of(required, self.users.device)
         for hop, layer in enumerate(self.layers, 1):
-            rows = _Rows(required if hop == len(self.layers) else None, users, items)
-            near_users, near_items = neighbour_sums(self.graph, users, items, rows.required)
-            users = layer(rows.select(users, rows.users), near_users)
-            items = layer(rows.select(items, rows.items), near_items)
-            if dropout is not None:
-                users = _drop(users, dropout, "users", hop, rows.users)
-                items = _drop(items, dropout, "items", hop, rows.items)
-            user_hops.append(rows.put(F.normalize(users, dim=1), rows.users, len(self.users)))
-            item_hops.append(rows.put(F.normalize(items, dim=1), rows.items, len(self.items)))
-        return Embeddings(tuple(user_hops), tuple(item_hops), "concat")
+            last = hop == len(self.layers)
+            near = neighbour_sums(self.graph, tables["users"], tables["items"], required if last else None)
+            for side, sums in zip(tables, near, strict=True):
+                rows = needed[side] if last else None
+                own = tables[side] if rows is None else tables[side].index_select(0, rows)
+                index = torch.arange(len(own)) if rows is None else rows
+                factors = None if dropout is None else dropout.factors(index, own.shape[1], side, hop).to(own.device)
+                tables[side], units = layer(own, sums, factors)
+                hops[side].append(units)
+        users, items = (_Concatenate.apply(needed[side], *hops[side]) for side in tables)  # type: ignore[no-untyped-call]
+        for side, table in hops.items():
+            if (rows := needed[side]) is not None:
+                table[-1] = _put_rows(table[-1], rows, len(table[0]))
+        return Embeddings(tuple(hops["users"]), tuple(hops["items"]), "concat", pooled=(users, items))
 
 
-class _Rows:
-    """Rows of a hop that are computed: all, or those required of the last hop; the others start with NaN."""
-
-    def __init__(self, required: RequiredRows | None, users: Tensor, items: Tensor) -> None:
-        self.required = required
-        self.users = None if required is None else torch.from_numpy(required.users).to(users.device)
-        self.items = None if required is None else torch.from_numpy(required.items).to(items.device)
-
-    def select(self, table: Tensor, rows: Tensor | None) -> Tensor:
-        return table if rows is None else table.index_select(0, rows)
-
-    def put(self, computed: Tensor, rows: Tensor | None, n: int) -> Tensor:
-        if rows is None:
-            return computed
-        table = torch.full((n, computed.shape[1]), torch.nan, device=computed.device)
-        return table.index_copy(0, rows, computed)
-
-
-def _drop(table: Tensor, dropout: MessageDropout, side: SideName, hop: int, rows: Tensor | None) -> Tensor:
-    index = torch.arange(len(table)) if rows is None else rows
-    return table * dropout.factors(index, table.shape[1], side, hop).to(table.device)
+def _rows_of(required: RequiredRows | None, device: torch.device) -> dict[SideName, Tensor | None]:
+    if required is None:
+        return {"users": None, "items": None}
+    return {
+        "users": torch.from_numpy(required.users).to(device),
+        "items": torch.from_numpy(required.items).to(device),
+    }
 
 
 class NGCF(ModelConfig):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.models.graph import NO_POOL, PooledRows
-from hardneg.models.kernels import add_noise, draw_units
+from hardneg.models.kernels import add_noise, draw_factors
 from hardneg.random import Stream
 from hardneg.types import Batch, Indices
 
@@ -60,6 +60,6 @@ class MessageDropout:
         """Return factors (len(rows), size) of 0 or 1 / (1 - share) for some rows of a hop table."""
         stream = Stream(self.seed, f"dropout of {side}, hop {hop}", self.batch.epoch)
         counter, index = (stream.key, self.batch.epoch, self.batch.step), rows.cpu().numpy()
-        units = np.empty((len(index), size), np.float32)
-        in_chunks(draw_units, len(index), index, counter, units)
-        return torch.from_numpy(np.where(units < self.share, 0, 1 / (1 - self.share)).astype(np.float32))
+        factors = np.empty((len(index), size), np.float32)
+        in_chunks(draw_factors, len(index), index, counter, self.share, factors)
+        return torch.from_numpy(factors)
