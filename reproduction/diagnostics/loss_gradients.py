@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from hardneg.errors import DataError
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
-from hardneg.sampling.sampler import gather_rows, scores
+from hardneg.sampling.sampler import scores
 from hardneg.sampling.semantic import SemanticSampler, alignment
 from hardneg.training import bpr, l2
-from hardneg.types import Batch, Embeddings, Vectors
+from hardneg.types import Batch, Embeddings, Vectors, gather_rows
 
 BPR_POSITIVE, BPR_UNIFORM, BPR_HARD = "BPR, positive", "BPR, uniform part", "BPR, e_hard"
 ALIGNMENT, L2 = "alignment", "L2"
