@@ -60,7 +60,7 @@ class StudyOptions(ReadingOptions):
         Option(
             "--split",
             metavar="FOLDER|NAME",
-            help="Ready study: split folder, or NAME=FOLDER. Other file: name of a split of the file to run; the folders "
+            help="Ready study: split folder, or NAME=FOLDER. Other file: name of a split to run; for a study, the folders "
             "of others may be absent. Repeatable.",
         ),
     ] = None
