@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.models.contract import BackboneContract
-from tests.models.test_ngcf import parameters_of
+from tests.models.slow_references import backpropagate, parameters_of, slow_lightgcn
 from tests.models.test_text_model import make_texts
 from torch import Tensor, nn
 
@@ -28,10 +28,6 @@ class TestAlphaRec(BackboneContract):
 
 def loop_alpharec(parameters: dict[str, Tensor], texts: TextVectors, seen: Interactions, hops: int) -> Tensor:
     """Sheng et al. (2025), one node and neighbour at a time; users first."""
-    near: list[list[int]] = [[] for _ in range(18)]
-    for u, i in zip(seen.users.tolist(), seen.items.tolist(), strict=True):
-        near[u].append(6 + i)
-        near[6 + i].append(u)
     rows = []
     for text in map(torch.from_numpy, np.concatenate([texts.users, texts.items]).astype(np.float64)):
         if text.isnan().any():
@@ -40,16 +36,7 @@ def loop_alpharec(parameters: dict[str, Tensor], texts: TextVectors, seen: Inter
         hidden = text @ parameters["layers.weights.0"] + parameters["layers.biases.0"]
         hidden = torch.where(hidden > 0, hidden, 0.01 * hidden)
         rows.append(hidden @ parameters["layers.weights.1"] + parameters["layers.biases.1"])
-    tables = [rows]
-    for _ in range(hops):
-        following = []
-        for others in near:
-            total = torch.zeros(8, dtype=torch.float64)
-            for other in others:
-                total = total + tables[-1][other] / np.sqrt(len(others) * len(near[other]))
-            following.append(total)
-        tables.append(following)
-    means = [sum(table[node] for table in tables) / (hops + 1) for node in range(18)]
+    means = slow_lightgcn(seen, rows, hops)
     return torch.stack([row / row.square().sum().sqrt().clamp(min=1e-12) for row in means])
 
 
@@ -62,9 +49,7 @@ def test_it_equals_the_slow_loop_with_its_gradients(seen: Interactions, hops: in
     slow, made = parameters_of(model), model()
     own, expected = torch.cat([made.final_users, made.final_items]), loop_alpharec(slow, texts, seen, hops)
     torch.testing.assert_close(own.double(), expected, rtol=1e-5, atol=1e-6)
-    weights = torch.linspace(-1, 1, own.numel()).reshape(own.shape)
-    (own * weights).sum().backward()
-    (expected * weights).sum().backward()
+    backpropagate(own, expected)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad.double(), slow[name].grad, rtol=1e-3, atol=1e-5)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from tests.models.contract import BackboneContract, full_batch
+from tests.models.slow_references import backpropagate, parameters_of
 from tests.models.test_backbones import loop_lightgcn
-from tests.models.test_ngcf import parameters_of
 from tests.models.test_text_model import make_texts
 from torch import Tensor, nn
 
@@ -75,9 +75,7 @@ def test_it_equals_the_slow_loop_with_its_gradients(seen: Interactions) -> None:
     made = model.training_pass(full_batch(seen)).embeddings
     own = torch.cat([made.final_users, made.final_items])
     torch.testing.assert_close(own.double(), expected, rtol=1e-5, atol=1e-6)
-    weights = torch.linspace(-1, 1, own.numel()).reshape(own.shape)
-    (own * weights).sum().backward()
-    (expected * weights).sum().backward()
+    backpropagate(own, expected)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad.double(), slow[name].grad, rtol=1e-3, atol=1e-5)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from tests.models.contract import BackboneContract, full_batch
+from tests.models.slow_references import backpropagate, slow_lightgcn
 from tests.models.test_rlmrec import (
     as_double,
     assert_close,
     assert_gradients,
     drawn,
-    slow_lightgcn,
     total,
     trained,
     without_texts,
@@ -111,9 +111,7 @@ def test_embeddings_equal_the_slow_loop_with_its_gradients(
     final = slow_final(seen, slow, options)
     expected = torch.stack([final[n] for n in [*users.tolist(), *(6 + items).tolist()]])
     torch.testing.assert_close(own.double(), expected, rtol=1e-4, atol=1e-5)
-    weights = torch.linspace(-1, 1, own.numel()).reshape(own.shape)
-    (own * weights).sum().backward()
-    (expected * weights).sum().backward()
+    backpropagate(own, expected)
     assert_gradients(model, slow)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.models.contract import BackboneContract, full_batch
+from tests.models.slow_references import backpropagate, parameters_of
 from torch import Tensor, nn
 
 from hardneg.data import Interactions
@@ -46,10 +47,6 @@ def loop_ngcf(parameters: dict[str, Tensor], seen: Interactions, factors: list[T
     return torch.stack([torch.cat([nodes[n], *(hop[n] for hop in scaled)]) for n in range(len(nodes))])
 
 
-def parameters_of(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().double().requires_grad_() for name, value in model.named_parameters()}
-
-
 @pytest.mark.parametrize(
     "required", [None, RequiredRows(np.array([0, 3, 5]), np.array([1, 2, 8]))], ids=["all", "some"]
 )
@@ -71,9 +68,7 @@ def test_it_equals_the_slow_loop_with_its_gradients(
     own = torch.cat([made.final_users[users], made.final_items[items]])
     rows = torch.cat([torch.arange(6)[users], 6 + torch.arange(12)[items]])
     torch.testing.assert_close(own.double(), expected[rows], rtol=1e-4, atol=1e-5)
-    weights = torch.linspace(-1, 1, own.numel()).reshape(own.shape)
-    (own * weights).sum().backward()
-    (expected[rows] * weights).sum().backward()
+    backpropagate(own, expected[rows])
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad.double(), slow[name].grad, rtol=1e-3, atol=1e-4)
 

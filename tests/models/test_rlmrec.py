@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from tests.models.contract import BackboneContract, full_batch
+from tests.models.slow_references import parameters_of, slow_lightgcn
 from tests.models.test_text_model import make_texts
 from torch import Tensor, nn
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError
 from hardneg.models import DGCF, MF, NGCF, SGL, LightGCN, ModelConfig, RLMRecCon, RLMRecGen, SimGCL, XSimGCL
-from hardneg.models.rlmrec import contrast_with_profiles
+from hardneg.models.contrastive import contrast_with_own
 from hardneg.random import generator
 from hardneg.sampling import MixGCF, SamplerInputs, UniformCandidates
 from hardneg.text import TextVectors
@@ -137,25 +138,7 @@ def as_double(model: nn.Module) -> dict[str, Tensor]:
     for name, parameter in model.named_parameters():
         if "biases" in name:
             nn.init.uniform_(parameter, -0.5, 0.5, torch.Generator().manual_seed(1))
-    return {name: value.detach().double().requires_grad_() for name, value in model.named_parameters()}
-
-
-def slow_lightgcn(seen: Interactions, nodes: list[Tensor]) -> list[Tensor]:
-    """Return the mean of hops 0 to 2, one neighbour at a time; users first."""
-    near: list[list[int]] = [[] for _ in nodes]
-    for u, i in zip(seen.users.tolist(), seen.items.tolist(), strict=True):
-        near[u].append(6 + i)
-        near[6 + i].append(u)
-    hops = [nodes]
-    for _ in range(2):
-        zero = torch.zeros_like(nodes[0])
-        hops.append(
-            [
-                sum((hops[-1][k] / np.sqrt(len(near[n]) * len(near[k])) for k in near[n]), zero)
-                for n in range(len(nodes))
-            ]
-        )
-    return [torch.stack([hop[n] for hop in hops]).sum(dim=0) / 3 for n in range(len(nodes))]
+    return parameters_of(model)
 
 
 def assert_gradients(model: nn.Module, slow: dict[str, Tensor]) -> None:
@@ -171,7 +154,7 @@ def test_the_contrast_equals_the_slow_loop_with_its_gradients(rows: int) -> None
     own, counts = torch.from_numpy(rng.integers(6, size=rows)), torch.from_numpy(rng.integers(1, 4, size=rows))
     tables = [torch.from_numpy(rng.normal(size=(n, 5))).requires_grad_() for n in (rows, 6)]
     others = [table.detach().clone().requires_grad_() for table in tables]
-    loss = contrast_with_profiles(*tables, own, 0.3, counts)
+    loss = contrast_with_own(*tables, own, 0.3, counts)
     pairs = [(others[0][r], others[1][own[r]]) for r in range(rows) for _ in range(int(counts[r]))]
     expected = slow_contrast(pairs, list(others[1]), 0.3)
     loss.backward()
@@ -183,8 +166,8 @@ def test_the_contrast_equals_the_slow_loop_with_its_gradients(rows: int) -> None
 
 def test_contrasts_without_rows_or_with_one_profile_are_zero() -> None:
     one = torch.randn(1, 4)
-    assert contrast_with_profiles(one[:0], one, torch.empty(0, dtype=torch.long), 0.2).item() == 0
-    assert contrast_with_profiles(one, torch.randn(1, 4), torch.tensor([0]), 0.2).item() == 0
+    assert contrast_with_own(one[:0], one, torch.empty(0, dtype=torch.long), 0.2).item() == 0
+    assert contrast_with_own(one, torch.randn(1, 4), torch.tensor([0]), 0.2).item() == 0
 
 
 @pytest.mark.parametrize("texts", [make_texts(), without_gaps()], ids=["some missing", "none missing"])

@@ -18,30 +18,47 @@ def contrast_views(one: Tensor, other: Tensor, temperature: float) -> Tensor:
 
     one, other: (n, size). A single row has loss 0. Source: van den Oord et al. (2018), eq. 4.
     """
-    loss: Tensor = _Contrast.apply(F.normalize(one, dim=1) / temperature, F.normalize(other, dim=1))  # type: ignore[no-untyped-call]
+    return contrast_with_own(one, other, torch.arange(len(one), device=one.device), temperature)
+
+
+def contrast_with_own(
+    rows: Tensor, others: Tensor, own: Tensor, temperature: float, counts: Tensor | None = None
+) -> Tensor:
+    """Return the mean over rows r of -log(exp(c_rr' / t) / sum_k exp(c_rk / t)); c is the cosine of a row and another.
+
+    rows: (n, size). others: (m, size). own: (n,), r', the index of each row's own among the others. counts: (n,), weights
+    of the rows in the mean, None for 1. Without rows it is 0.
+    """
+    if not len(rows):
+        return rows.sum()
+    counts = rows.new_ones(len(rows)) if counts is None else counts.to(rows.dtype)
+    arguments = F.normalize(rows, dim=1) / temperature, F.normalize(others, dim=1), own, counts / counts.sum()
+    loss: Tensor = _Contrast.apply(*arguments)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _Contrast(torch.autograd.Function):
-    """The mean over i of log(sum_j exp(one_i . other_j)) - one_i . other_i, and its gradients, computed with it.
+    """The sum over r of weight_r (log(sum_k exp(row_r . other_k)) - row_r . other_r'), and its gradients, computed with it.
 
-    Two tables (n, n) are made in place of the six of automatic differentiation, which costs mostly memory.
+    Two tables (n, m) are made in place of the six of automatic differentiation, which costs mostly memory.
     """
 
     @staticmethod
-    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
-        logarithms = torch.log_softmax(one @ other.T, dim=1)
-        loss = -logarithms.diagonal().mean()
+    def forward(ctx: Any, rows: Tensor, others: Tensor, own: Tensor, weights: Tensor) -> Tensor:
+        logarithms = torch.log_softmax(rows @ others.T, dim=1)
+        each = torch.arange(len(rows), device=rows.device)
+        loss = -(weights * logarithms[each, own]).sum()
         shares = logarithms.exp_()
-        shares.diagonal().sub_(1)
-        ctx.save_for_backward(shares @ other / len(one), shares.T @ one / len(one))
+        shares[each, own] -= 1
+        shares *= weights.unsqueeze(1)
+        ctx.save_for_backward(shares @ others, shares.T @ rows)
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        of_one, of_other = ctx.saved_tensors
-        return gradient * of_one, gradient * of_other
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        of_rows, of_others = ctx.saved_tensors
+        return gradient * of_rows, gradient * of_others, None, None
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,16 @@ class _Hop(torch.autograd.Function):
 
 def _add_gradient_of_units(into: Tensor, of_units: Tensor, rows: Tensor, lengths: Tensor) -> None:
     """Add the gradient of rows (n, size) of which rows / lengths have the gradient `of_units`, sparse or not."""
-    if of_units.layout == torch.sparse_coo:
-        index, of_units = of_units._indices()[0], of_units._values()
-        units, lengths = rows[index] / lengths[index], lengths[index]
-        into.index_add_(0, index, (of_units - units * (units * of_units).sum(dim=1, keepdim=True)) / lengths)
+    if of_units.layout != torch.sparse_coo:
+        into.add_(_gradient_through_length(of_units, rows, lengths))
         return
+    index = of_units._indices()[0]
+    into.index_add_(0, index, _gradient_through_length(of_units._values(), rows[index], lengths[index]))
+
+
+def _gradient_through_length(of_units: Tensor, rows: Tensor, lengths: Tensor) -> Tensor:
     units = rows / lengths
-    into.add_((of_units - units * (units * of_units).sum(dim=1, keepdim=True)) / lengths)
+    return (of_units - units * (units * of_units).sum(dim=1, keepdim=True)) / lengths
 
 
 class _Concatenate(torch.autograd.Function):
@@ -110,21 +113,14 @@ class _Concatenate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        sparse, last = gradient.layout == torch.sparse_coo, len(ctx.shapes) - 1
-        index = gradient._indices()[0] if sparse else ctx.rows
-        numbers, size, gradients = (
-            gradient._values() if sparse else gradient,
-            ctx.shapes[0][1],
-            list[Tensor | None]([None]),
-        )
-        for hop, shape in enumerate(ctx.shapes):
-            part = numbers[:, hop * size : (hop + 1) * size]
-            compact = hop == last and ctx.rows is not None
-            if sparse:
-                places = torch.searchsorted(ctx.rows, index) if compact else index
-                part = torch.sparse_coo_tensor(places.unsqueeze(0), part, shape, check_invariants=False)
-            gradients.append(part.index_select(0, index) if compact and not sparse else part)
-        return tuple(gradients)
+        rows, shapes = ctx.rows, ctx.shapes
+        if gradient.layout != torch.sparse_coo:
+            *parts, last = torch.split(gradient, shapes[0][1], dim=1)
+            return None, *parts, last if rows is None else last.index_select(0, rows)
+        index = gradient._indices()
+        places = [index] * (len(shapes) - 1) + [index if rows is None else torch.searchsorted(rows, index)]
+        hops = zip(places, torch.split(gradient._values(), shapes[0][1], dim=1), shapes, strict=True)
+        return None, *(torch.sparse_coo_tensor(*hop, check_invariants=False) for hop in hops)
 
 
 def _put_rows(computed: Tensor, rows: Tensor, n: int) -> Tensor:

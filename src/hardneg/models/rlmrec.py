@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
@@ -15,9 +14,16 @@ from hardneg.config import require_memory
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError
 from hardneg.models.config import LightGCN, xavier
-from hardneg.models.contrastive import contrast_views
+from hardneg.models.contrastive import contrast_views, contrast_with_own
 from hardneg.models.feed_forward import FeedForward
-from hardneg.models.text_model import BaseBackbone, TextModel, TextModelConfig, add_loss_of_negatives, first_items
+from hardneg.models.text_model import (
+    BaseBackbone,
+    TextModel,
+    TextModelConfig,
+    add_loss,
+    add_loss_of_negatives,
+    first_items,
+)
 from hardneg.random import generator
 from hardneg.text import TextVectors
 from hardneg.types import Batch, Embeddings, Negatives, RequiredRows, TrainingPass, gather_rows
@@ -25,21 +31,6 @@ from hardneg.types import Batch, Embeddings, Negatives, RequiredRows, TrainingPa
 SLOPE = 0.01
 """Slope of the leaky ReLU below 0."""
 Contrast = Literal["all", "batch"]
-
-
-def contrast_with_profiles(
-    rows: Tensor, profiles: Tensor, own: Tensor, temperature: float, counts: Tensor | None = None
-) -> Tensor:
-    """Return the mean over rows r of -log(exp(c_rr' / t) / sum_k exp(c_rk / t)); c is the cosine of a row and a profile.
-
-    rows: (n, size). profiles: (m, size). own: (n,), r', the index of each row's profile. counts: (n,), weights of the rows
-    in the mean, None for 1. Without rows it is 0. Source: Ren et al. (2024), the loss of RLMRec-Con.
-    """
-    if not len(rows):
-        return rows.sum()
-    cosines = F.normalize(rows, dim=1) @ F.normalize(profiles, dim=1).T
-    losses = F.cross_entropy(cosines / temperature, own, reduction="none")
-    return losses.mean() if counts is None else (losses * counts).sum() / counts.sum()
 
 
 class RLMRecConModel(TextModel):
@@ -76,7 +67,7 @@ class RLMRecConModel(TextModel):
         require_memory(3 * 4 * len(distinct) * len(known), "the contrast of a batch with all users")
         own = (known.cumsum(dim=0) - 1)[distinct]
         profiles = self.map(self.texts.users[known])
-        return contrast_with_profiles(gather_rows(table, distinct), profiles, own, self.options.temperature, counts)
+        return contrast_with_own(gather_rows(table, distinct), profiles, own, self.options.temperature, counts)
 
     def _of_items(self, items: Tensor, table: Tensor) -> Tensor:
         distinct, counts = _with_profile(items, self.texts.has_item)
@@ -85,7 +76,7 @@ class RLMRecConModel(TextModel):
     def _contrast(self, nodes: Tensor, counts: Tensor, table: Tensor, texts: Tensor) -> Tensor:
         own = torch.arange(len(nodes), device=nodes.device)
         rows, profiles = gather_rows(table, nodes), self.map(texts)
-        return contrast_with_profiles(rows, profiles, own, self.options.temperature, counts)
+        return contrast_with_own(rows, profiles, own, self.options.temperature, counts)
 
 
 def _with_profile(nodes: Tensor, has: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,10 +173,9 @@ class RLMRecGenModel(TextModel):
         read = masked if self.options.contrast == "all" else masked.among(batch)
         computed = self.run_base(masked.mask(start, self.token), batch, read.add_to(required))
         tables = computed.scored or computed.embeddings
-        own = self.options.weight * self.reconstruct(tables, read)
-        auxiliary = own if computed.auxiliary is None else computed.auxiliary + own
         clean = self.run_base(start, None, required).embeddings
-        return replace(computed, embeddings=clean, scored=tables, auxiliary=auxiliary)
+        computed = replace(computed, embeddings=clean, scored=tables)
+        return add_loss(computed, self.options.weight * self.reconstruct(tables, read))
 
     def draw(self, batch: Batch) -> MaskedNodes:
         """Draw the masked nodes of a step among those with a profile, at least one."""

@@ -143,9 +143,7 @@ class TextModel(nn.Module):
         """Compute the base's training pass from hop 0 with text, and add the loss of `auxiliary`."""
         computed = self.run_base(self.start(), batch, required)
         own = self.auxiliary(computed.embeddings, batch)
-        if own is None:
-            return computed
-        return replace(computed, auxiliary=own if computed.auxiliary is None else computed.auxiliary + own)
+        return computed if own is None else add_loss(computed, own)
 
     def run_base(
         self, start: tuple[Tensor, Tensor], batch: Batch | None, required: RequiredRows | None = None
@@ -177,6 +175,11 @@ def accept_sparse(table: Tensor) -> Tensor:
         return table
     accepting: Tensor = _AcceptSparse.apply(table)  # type: ignore[no-untyped-call]
     return accepting
+
+
+def add_loss(computed: TrainingPass, loss: Tensor) -> TrainingPass:
+    """Return a training pass with one more loss."""
+    return replace(computed, auxiliary=loss if computed.auxiliary is None else computed.auxiliary + loss)
 
 
 def add_loss_of_negatives(computed: TrainingPass, loss: Callable[[Negatives], Tensor]) -> TrainingPass:
