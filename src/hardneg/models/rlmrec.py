@@ -95,7 +95,7 @@ class RLMRecCon(TextModelConfig):
     Differences from the release: an item is in a denominator once, where the release repeats items that occur several times
     in a batch, so that they are their own negatives. Nodes without a profile are left out. LightGCN has the mean of the
     hops, the release their sum, with a fifth of the edges dropped in every step; `base` decides here. L2 is not of the
-    perceptron. contrast: batch costs less memory and time: all maps every profile in every step.
+    perceptron. With contrast "all", every step maps every profile; with "batch" it costs less memory and time.
     """
 
     kind: Literal["rlmrec-con"] = "rlmrec-con"
@@ -204,8 +204,8 @@ class RLMRecGen(TextModelConfig):
 
     Differences from the release: only nodes with a profile are masked. LightGCN has the mean of the hops, the release their
     sum, with a fifth of the edges dropped in every step; `base` decides here. The token starts at random, not at zero. L2 is
-    of hop 0 with the mask, not of the perceptron. The loss of all masked nodes grows with their square; contrast: batch
-    costs less.
+    of hop 0 with the mask, not of the perceptron. With contrast "all", the cost grows with the square of the masked nodes;
+    with "batch" it is lower.
     """
 
     kind: Literal["rlmrec-gen"] = "rlmrec-gen"
