@@ -27,7 +27,7 @@ WeightPrecision = Literal["float32", "bfloat16", "nf4"]
 """Data type of a model's weights in this process: 32, 16 or 4 bits."""
 
 HopsRead = Literal["none", "items", "both"]
-"""Sides whose tables of hops above 0 a sampler reads, besides the pooled ones (with "concat" all are computed)."""
+"""Sides whose tables of hops above 0 a sampler reads, besides the pooled ones; with "concat" both sides, or none."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (description, done, total) by work that may take longer than two seconds."""

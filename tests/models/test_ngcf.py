@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hardneg.data import Interactions
 from hardneg.models import NGCF
 from hardneg.models.noise import MessageDropout
-from hardneg.types import RequiredRows
+from hardneg.types import RequiredRows, gather_rows
 
 
 class TestNGCF(BackboneContract):
@@ -97,3 +97,39 @@ def test_a_node_without_pairs_has_finite_tables_and_gradients() -> None:
     torch.testing.assert_close(embeddings.items[1][1], expected / expected.norm())
     embeddings.final_items.square().sum().backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "required", [None, RequiredRows(np.array([0, 3, 5]), np.array([1, 2, 8]))], ids=["all", "some"]
+)
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_gradients_of_gathered_rows_of_every_hop_are_those_of_torch(
+    seen: Interactions, required: RequiredRows | None, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, items = torch.tensor([0, 5, 3, 3, 0]), torch.tensor([[8, 1], [2, 2], [1, 8], [8, 8], [2, 1]])
+    gradients = []
+    for kernel in ("numba", "mkl"):
+        monkeypatch.setenv("HARDNEG_KERNEL", kernel)
+        model = NGCF(embedding_size=8, hops=3, dropout=share).build(seen, seed=4)
+        made = model.training_pass(full_batch(seen), required).embeddings
+        loss = torch.zeros(())
+        for number, table in enumerate([*made.users, made.final_users]):
+            loss = loss + (gather_rows(table, users) * (1 + number)).sin().sum()
+        for number, table in enumerate([*made.items, made.final_items]):
+            loss = loss + (gather_rows(table, items) * (2 + number)).sin().sum()
+        loss.backward()
+        gradients.append([parameter.grad.to_dense() for parameter in model.parameters()])
+    for compiled, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_more_rows_than_are_computed_at_a_time(monkeypatch: pytest.MonkeyPatch, seen: Interactions) -> None:
+    whole, parts = [], []
+    for chunk, results in ((2048, whole), (5, parts)):
+        monkeypatch.setattr("hardneg.models.ngcf_hops.CHUNK", chunk)
+        model = NGCF(embedding_size=8, hops=2).build(seen, seed=4)
+        made = model.training_pass(full_batch(seen)).embeddings
+        (made.final_users.sin().sum() + made.final_items.sin().sum()).backward()
+        results += [made.final_users, made.final_items, *(parameter.grad for parameter in model.parameters())]
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

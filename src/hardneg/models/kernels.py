@@ -108,7 +108,8 @@ def to_half(table: Floats) -> tuple[TableArray, float]:
 
 
 @compiled
-def _prefetch_row(flat: TableArray, start: int, size: int) -> None:
+def prefetch_row(flat: TableArray, start: int, size: int) -> None:
+    """Load the cache lines of flat[start : start + size] without waiting."""
     for line in range(start, start + size, LANES):
         prefetch(flat, line)
 
@@ -118,7 +119,7 @@ def add_rows(into: Floats, index: Indices, rows: Floats, weight: float) -> None:
     """Do into[index[m]] += weight x rows[m] in the order of m; index may repeat. into (n, size), rows (m, size)."""
     factor, size, flat = np.float32(weight), into.shape[1], into.reshape(-1)
     for m in range(len(index)):
-        _prefetch_row(flat, index[min(m + PREFETCH_ROWS, len(index) - 1)] * size, size)
+        prefetch_row(flat, index[min(m + PREFETCH_ROWS, len(index) - 1)] * size, size)
         target = index[m]
         for d in range(size):
             into[target, d] += factor * rows[m, d]
@@ -129,7 +130,7 @@ def take_rows(table: Floats, index: Indices, weight: float, out: Floats) -> None
     """Set out[i] = weight x table[index[i]]."""
     factor, size, flat = np.float32(weight), table.shape[1], table.reshape(-1)
     for i in range(len(index)):
-        _prefetch_row(flat, index[min(i + PREFETCH_ROWS, len(index) - 1)] * size, size)
+        prefetch_row(flat, index[min(i + PREFETCH_ROWS, len(index) - 1)] * size, size)
         row = index[i]
         for d in range(size):
             out[i, d] = factor * table[row, d]
@@ -145,17 +146,25 @@ def put_rows(table: TableArray, index: Indices, rows: TableArray) -> None:
 
 
 @compiled
-def fill_units(first: np.uint64, out: Floats) -> None:
-    """Fill a row with numbers of 16 bits in (0, 1) that depend on `first` alone (SplitMix64, Steele et al., 2014)."""
-    state = first
-    for start in range(0, len(out), 4):
-        state += np.uint64(0x9E3779B97F4A7C15)
-        word = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+def fill_units(first: np.uint64, words: NDArray[np.uint64], out: Floats) -> None:
+    """Fill a row with numbers of 16 bits in (0, 1) that depend on `first` alone (SplitMix64, Steele et al., 2014).
+
+    words: (size / 4, rounded up), overwritten. Both loops run in vector registers, which four numbers a word at a time do not.
+    """
+    for w in range(len(words)):
+        word = first + np.uint64(w + 1) * np.uint64(0x9E3779B97F4A7C15)
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        word ^= word >> np.uint64(31)
-        for d in range(start, min(start + 4, len(out))):
-            out[d] = np.float32(np.int32(word & np.uint64(0xFFFF)) + np.float32(0.5)) * np.float32(2.0**-16)
-            word >>= np.uint64(16)
+        words[w] = word ^ (word >> np.uint64(31))
+    parts = words.view(np.uint16)
+    for d in range(len(out)):
+        out[d] = (np.float32(np.int32(parts[d])) + np.float32(0.5)) * np.float32(2.0**-16)
+
+
+@compiled
+def words_for(size: int) -> NDArray[np.uint64]:
+    """Return the space that `fill_units` needs for rows of this size."""
+    return np.empty((size + 3) // 4, np.uint64)
 
 
 @compiled
@@ -167,9 +176,10 @@ def draw_factors(
     Those of row rows[m] follow from it and from counter: key, epoch and step.
     """
     key, epoch, step = counter
-    dropped, factor = np.float32(share), np.float32(1 / (1 - share))
+    dropped, factor, words = np.float32(share), np.float32(1 / (1 - share)), words_for(out.shape[1])
     for m in range(begin, end):
-        fill_units(philox(key, np.uint64(rows[m]), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], out[m])
+        first = philox(key, np.uint64(rows[m]), np.uint64(epoch), np.uint64(step), np.uint64(0))[0]
+        fill_units(first, words, out[m])
         for d in range(out.shape[1]):
             out[m, d] = np.float32(0.0) if out[m, d] < dropped else factor
 
@@ -192,9 +202,10 @@ def add_noise(
     key, epoch, step = counter
     pooled, share, positions = pool
     unit, size, part = np.empty(out.shape[1], np.float32), out.shape[1], np.float32(share)
+    words = words_for(size)
     for number in range(begin, end):
         row = rows[number]
-        fill_units(philox(key, np.uint64(row), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], unit)
+        fill_units(philox(key, np.uint64(row), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], words, unit)
         squares = np.float32(0.0)
         for d in range(size):
             squares += unit[d] * unit[d]

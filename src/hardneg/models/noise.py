@@ -58,8 +58,12 @@ class MessageDropout:
 
     def factors(self, rows: Tensor, size: int, side: SideName, hop: int) -> Tensor:
         """Return factors (len(rows), size) of 0 or 1 / (1 - share) for some rows of a hop table."""
-        stream = Stream(self.seed, f"dropout of {side}, hop {hop}", self.batch.epoch)
-        counter, index = (stream.key, self.batch.epoch, self.batch.step), rows.cpu().numpy()
+        index = rows.cpu().numpy()
         factors = np.empty((len(index), size), np.float32)
-        in_chunks(draw_factors, len(index), index, counter, self.share, factors)
+        in_chunks(draw_factors, len(index), index, self.counter(side, hop), self.share, factors)
         return torch.from_numpy(factors)
+
+    def counter(self, side: SideName, hop: int) -> tuple[np.uint64, int, int]:
+        """Return key, epoch and step, from which the factors of a row follow."""
+        stream = Stream(self.seed, f"dropout of {side}, hop {hop}", self.batch.epoch)
+        return stream.key, self.batch.epoch, self.batch.step

@@ -83,53 +83,27 @@ class _Propagate(torch.autograd.Function):
                 (users, of_hops[hop], pooled_users),
                 (items, of_hops[hops + 1 + hop], pooled_items),
             ):
-                _add_gradient(table, own)
-                _add_gradient(table, pooled, columns, _hop_weight(ctx.pooling, hops, hop))
+                add_gradient(table, own)
+                add_gradient(table, pooled, columns, _hop_weight(ctx.pooling, hops, hop))
         return None, None, None, None, users, items
 
 
-def neighbour_sums(
-    graph: Graph, users: Tensor, items: Tensor, required: RequiredRows | None = None
-) -> tuple[Tensor, Tensor]:
-    """Multiply the graph with tables (n_users, size), (n_items, size), with gradients; return all rows, or the required."""
-    sums: tuple[Tensor, Tensor] = _Product.apply(graph, required, users, items)  # type: ignore[no-untyped-call]
+def neighbour_sums(graph: Graph, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Multiply the graph with tables (n_users, size), (n_items, size), with gradients."""
+    sums: tuple[Tensor, Tensor] = _Product.apply(graph, users, items)  # type: ignore[no-untyped-call]
     return sums
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, graph: Graph, required: RequiredRows | None, users: Tensor, items: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        ctx.graph, ctx.required, ctx.shapes = graph, required, (users.shape, items.shape)
-        users, items = users.detach().contiguous(), items.detach().contiguous()
-        if required is None:
-            return graph.hop(users, items)
-        if not graph.uses_numba(users.device):
-            sums = graph.torch_hop(users, items)
-            return tuple(_take(table, rows) for table, rows in zip(sums, _sides(required), strict=True))  # type: ignore[return-value]
-        stored_users, stored_items = graph.store(users.numpy()), graph.store(items.numpy())
-        near_users = graph.users.product(stored_items, required.users).numbers[required.users]
-        near_items = graph.items.product(stored_users, required.items).numbers[required.items]
-        return torch.from_numpy(near_users), torch.from_numpy(near_items)
+    def forward(ctx: Any, graph: Graph, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.graph = graph
+        return graph.hop(users.detach().contiguous(), items.detach().contiguous())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        tables = [gradient.contiguous() for gradient in gradients]
-        if ctx.required is not None:
-            for side, (rows, shape) in enumerate(zip(_sides(ctx.required), ctx.shapes, strict=True)):
-                table = torch.zeros(shape, device=tables[side].device)
-                tables[side] = table.index_copy_(0, torch.from_numpy(rows).to(table.device), tables[side])
-        return None, None, *ctx.graph.hop(*tables)
-
-
-def _sides(required: RequiredRows) -> tuple[Indices, Indices]:
-    return required.users, required.items
-
-
-def _take(table: Tensor, rows: Indices) -> Tensor:
-    return table.index_select(0, torch.from_numpy(rows).to(table.device))
+    def backward(ctx: Any, users: Tensor, items: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.graph.hop(users.contiguous(), items.contiguous())
 
 
 Hops = tuple[list[Tensor], list[Tensor], tuple[Tensor, Tensor]]
@@ -226,7 +200,7 @@ def to_dense(gradient: Tensor) -> Tensor:
     if gradient.layout != torch.sparse_coo:
         return gradient
     table = torch.zeros(gradient.shape, device=gradient.device)
-    _add_gradient(table, gradient)
+    add_gradient(table, gradient)
     return table
 
 
@@ -245,7 +219,7 @@ def _hop_weight(pooling: Pooling, hops: int, hop: int) -> float:
     return 1 / (hops + 1) if pooling == "mean" else 1.0
 
 
-def _add_gradient(into: Tensor, gradient: Tensor | None, columns: slice = slice(None), weight: float = 1.0) -> None:
+def add_gradient(into: Tensor, gradient: Tensor | None, columns: slice = slice(None), weight: float = 1.0) -> None:
     """Add weight x some columns of a gradient, which has sparse rows or is dense."""
     if gradient is None:
         return
