@@ -92,9 +92,11 @@ class TrainsOtherwise(Protocol):
 
 def compute_training_pass(model: nn.Module, batch: Batch, required: RequiredRows | None) -> TrainingPass:
     """Return what a step of training reads: the backbone's own pass, or the tables of its call."""
-    if isinstance(model, TrainsOtherwise):
-        return model.training_pass(batch, required)
-    return TrainingPass(model(required))
+    own = getattr(model, "training_pass", None)  # isinstance of a protocol takes 50 microseconds
+    if own is None:
+        return TrainingPass(model(required))
+    computed: TrainingPass = own(batch, required)
+    return computed
 
 
 MODELS = Registry(

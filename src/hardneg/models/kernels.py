@@ -252,32 +252,41 @@ def solve_rows(
 
 
 @reordering
+def scores_to_gradients(scores: Floats) -> float:
+    """Replace scores (1 + n,) by the gradients of log(1 + sum_k exp(s_k - s_0)) and return it; the positive is the first.
+
+    The largest difference is subtracted before the exponential, which cannot overflow.
+    """
+    positive, largest = scores[0], np.float32(0.0)
+    for k in range(1, len(scores)):
+        largest = max(largest, scores[k] - positive)
+    whole, rest = np.exp(-largest), 0.0
+    for k in range(1, len(scores)):
+        scores[k] = np.exp(scores[k] - positive - largest)
+        whole += scores[k]
+        rest += scores[k]
+    scores[0] = np.float32(0.0)
+    for k in range(1, len(scores)):
+        scores[k] /= whole
+        scores[0] -= scores[k]
+    return float(largest + (np.log1p(rest) if largest == 0 else np.log(np.exp(-np.float64(largest)) + rest)))
+
+
+@reordering
 def bpr_rows(users: Floats, items: Floats, user_gradients: Floats, item_gradients: Floats) -> float:
     """Return the sum over rows of log(1 + sum_k exp(s_k - s_0)), s_k = users[b] . items[b, k]; set its gradients.
 
-    users, user_gradients: (batch, size). items, item_gradients: (batch, 1 + n, size), the positive first. The largest
-    difference is subtracted before the exponential, which cannot overflow.
+    users, user_gradients: (batch, size). items, item_gradients: (batch, 1 + n, size), the positive first.
     """
     batch, n_items, size = items.shape
     shares, total = np.empty(n_items, np.float32), 0.0
     for b in range(batch):
-        largest = np.float32(0.0)
         for k in range(n_items):
             score = np.float32(0.0)
             for d in range(size):
                 score += users[b, d] * items[b, k, d]
             shares[k] = score
-            largest = max(largest, shares[k] - shares[0])
-        positive, whole, rest = shares[0], np.exp(-largest), 0.0
-        for k in range(1, n_items):
-            shares[k] = np.exp(shares[k] - positive - largest)
-            whole += shares[k]
-            rest += shares[k]
-        total += largest + (np.log1p(rest) if largest == 0 else np.log(np.exp(-np.float64(largest)) + rest))
-        shares[0] = np.float32(0.0)
-        for k in range(1, n_items):
-            shares[k] /= whole
-            shares[0] -= shares[k]
+        total += scores_to_gradients(shares)
         user_gradients[b] = 0.0
         for k in range(n_items):
             for d in range(size):

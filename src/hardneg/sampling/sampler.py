@@ -177,8 +177,9 @@ def keeps_candidates(sampler: NegativeSampler) -> bool:
 def items_read(sampler: NegativeSampler, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
     """Return the items (n,) whose pooled rows a training step reads, with repeats."""
     parts = [batch.positives, candidates.flatten()]
-    if isinstance(sampler, ReadsOtherItems):
-        parts.append(sampler.other_items(batch, candidates, stream).flatten())
+    read = getattr(sampler, "other_items", None)  # isinstance of a protocol takes 50 microseconds
+    if read is not None:
+        parts.append(read(batch, candidates, stream).flatten())
     return torch.cat(parts)
 
 

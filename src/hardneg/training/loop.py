@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from hardneg.sampling import CandidateSource, NegativeSampler, SourceConfig, Uni
 from hardneg.sampling.sampler import ReadsBatch, ReportsProbabilities, find_epoch_reader, items_read, keeps_candidates
 from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
+from hardneg.training.sgd import descend_batch, require_trained_tables
 from hardneg.training.triplets import BatchTriplets
 from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows
 
@@ -40,7 +41,7 @@ class FitConfig(Config):
     batch_size: BatchSize = 2048
     """Training pairs per step."""
     learning_rate: PositiveFloat = 3e-3
-    """Adam learning rate."""
+    """Learning rate of the optimizer; sgd needs larger ones than adam, 0.05 to 0.2."""
     l2: NonNegativeFloat = 1e-4
     """Weight of half the squared norm of the hop-0 rows of a pair."""
     check_every: Steps = 5
@@ -55,7 +56,9 @@ class FitConfig(Config):
     """Ranking loss and its options; `hardneg options loss` lists them."""
     candidates: SourceConfig = UniformSource()
     """Source of the candidates of every sampler; `hardneg options candidates` lists them."""
-    later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates"})
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """adam: of all tables, a step for each batch. sgd: of the rows of one pair after the other, for mf with the loss bpr."""
+    later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates", "optimizer"})
 
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
@@ -99,7 +102,7 @@ def fit_model(
     watch: Watch | None = None,
     anchor: Anchor | None = None,
 ) -> Fitted:
-    """Train with Adam until the validation metric stops rising, then restore the tensors of the best epoch.
+    """Train until the validation metric stops rising, then restore the tensors of the best epoch.
 
     train: training pairs, with or without extra positives. validate: None trains all epochs and keeps the last. anchor:
     target positions of the hop-0 item rows; the caller initializes the model. On one CPU thread, equal seeds give identical bits, also after an interruption and resume.
@@ -159,6 +162,9 @@ class _Loop:
             modules["sampler"] = self.sampler.to(self.device)
         self.tensors = modules.state_dict()
         self.parameters = list(modules.parameters())
+        if self.config.optimizer == "sgd":
+            require_trained_tables(self.model, self.config.loss, self.positives, self.anchor)
+        self.of_batch = self.candidates if isinstance(self.candidates, ReadsBatch) else None
         self.adam = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=self.device.type == "cpu")
 
     def run_epoch(self, state: TrainingState) -> None:
@@ -196,7 +202,7 @@ class _Loop:
         rows, users = batch.rows.cpu().numpy(), batch.users.cpu().numpy()
         stream = Stream(self.config.seed, "candidates", batch.epoch)
         n = self.sampler.n_candidates if self.config.loss.reads_negatives else 0
-        source = self.candidates.of_batch(rows) if isinstance(self.candidates, ReadsBatch) else self.candidates
+        source = self.candidates if self.of_batch is None else self.of_batch.of_batch(rows)
         drawn = source.draw(rows, users, n=n, stream=stream)
         candidates = torch.from_numpy(drawn).to(self.device)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
@@ -206,28 +212,45 @@ class _Loop:
         computed = compute_training_pass(self.model, batch, required)
         embeddings, scored, auxiliary = computed.embeddings, computed.scored or computed.embeddings, computed.auxiliary
         negatives = self._sample(batch, embeddings, candidates, stream)
-        if isinstance(source, ReadsBatch):
-            negatives = replace(negatives, counters=negatives.counters | source.counters)
-        l2_weight, extra_weight, ranking = self.config.l2, self.positives.weight, self.config.loss
-        loss = objective(
-            batch, scored, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
-        )
-        loss = loss if auxiliary is None else loss + auxiliary
-        loss = loss if computed.auxiliary_of is None else loss + computed.auxiliary_of(negatives)
-        if judged is not None and triplets is not None:
-            loss = loss + judged.loss(triplets, scored, len(batch.rows))
-        if self.anchor is not None and self.anchor.weight > 0:
-            loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
+        if counters := getattr(source, "counters", None):
+            negatives = replace(negatives, counters=negatives.counters | counters)
         shown = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
-        del embeddings, scored, auxiliary, computed  # unless observed, backward reuses their memory while it is cached
+        if self.config.optimizer == "sgd":
+            value = descend_batch(embeddings, batch, negatives, self.config.learning_rate, self.config.l2)
+        else:
+            loss = objective(
+                batch,
+                scored,
+                negatives,
+                self.config.l2,
+                n_train=n_train,
+                extra_weight=self.positives.weight,
+                ranking=self.config.loss,
+            )
+            loss = loss if auxiliary is None else loss + auxiliary
+            loss = loss if computed.auxiliary_of is None else loss + computed.auxiliary_of(negatives)
+            if judged is not None and triplets is not None:
+                loss = loss + judged.loss(triplets, scored, len(batch.rows))
+            if self.anchor is not None and self.anchor.weight > 0:
+                loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
+            del (
+                embeddings,
+                scored,
+                auxiliary,
+                computed,
+            )  # unless observed, backward reuses their memory while it is cached
+            self._step_of_adam(loss)
+            value = loss.item()
+        for observer, tables in shown:
+            observer.see(batch, negatives, tables)
+        return value, negatives
+
+    def _step_of_adam(self, loss: Tensor) -> None:
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self.parameters:
             parameter.grad = None if parameter.grad is None else to_dense(parameter.grad)
         self.adam.step()
-        for observer, tables in shown:
-            observer.see(batch, negatives, tables)
-        return loss.item(), negatives
 
     def _sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
         """Return the negatives of a step, with the probabilities of their draw where the loss reads them."""
