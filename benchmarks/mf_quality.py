@@ -26,11 +26,11 @@ from peer_processes import export, require_peers, run_peer, spread
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import evaluate_scores, inner_product
-from hardneg.fitting import fit_backbone
+from hardneg.fitting import build_source
 from hardneg.models import ModelConfig
 from hardneg.report import printers
-from hardneg.sampling import SamplerConfig
-from hardneg.training import FitConfig
+from hardneg.sampling import SamplerConfig, SamplerInputs
+from hardneg.training import FitConfig, Positives, fit_model
 from hardneg.types import Embeddings
 
 METRIC = "ndcg@20"
@@ -40,14 +40,13 @@ RATES, L2 = (0.05, 0.1, 0.2), (0.003, 0.01, 0.03)
 ADAM_RATES, ADAM_L2 = (0.001, 0.002, 0.005), (1e-4, 1e-3, 1e-2)
 Curve = list[tuple[float, float]]
 """(processor seconds, nDCG@20) at every check."""
-
-
 Run = Callable[[Split, int, float, float, int], Curve]
+"""A training: split, passes, learning rate, L2 and seed -> its curve."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method: its name, the settings that it tries, and a function of split, passes, rate, L2 and seed."""
+    """A method: its name, the settings that it tries, and its training."""
 
     name: str
     rates: tuple[float, ...]
@@ -56,30 +55,30 @@ class Method:
 
 
 def ours(sampler: dict[str, object], optimizer: str) -> Run:
-    """Return a function that trains ours, and times its epochs without the validation after them."""
+    """Return a function that trains ours, and leaves the validation out of its time."""
 
     def run(split: Split, passes: int, rate: float, l2: float, seed: int) -> Curve:
         checks = checks_of(passes if optimizer == "sgd" else passes // 5)
         model = ModelConfig.model_validate({"kind": "mf"}).build(split.train, seed=seed)
-        started, seconds, done = 0.0, 0.0, dict[int, float]()
-
-        def watch(epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG001
-            nonlocal started, seconds
-            now = time.process_time()
-            if step == steps:
-                seconds += (now - started) * (steps / max(1, steps - 1))  # its first step ended where the time begins
-                done[epoch] = seconds
-            elif step == 1:
-                started = now
-
         config = FitConfig.model_validate(
             {"epochs": checks[-1], "check_every": checks[0], "patience": CHECKS, "select": METRIC, "seed": seed}
             | {"learning_rate": rate, "l2": l2, "optimizer": optimizer}
         )
-        options = SamplerConfig.model_validate(sampler)
-        fitted = fit_backbone(model, split, sampler=options, config=config, watch=watch)
-        values = {c["epoch"]: c["value"] for c in fitted.state.curves if (c["split"], c["metric"]) == ("valid", METRIC)}
-        return [(done[epoch], values[epoch]) for epoch in checks]
+        options, positives = SamplerConfig.model_validate(sampler), Positives(split.train)
+        candidates = build_source(options, config, positives, split.train)
+        built = options.build(SamplerInputs(model.final_size, None, seed))
+        curve: Curve = []
+        validation, started = 0.0, time.process_time()
+
+        def validate(embeddings: Embeddings) -> dict[str, float]:
+            nonlocal validation
+            entered = time.process_time()
+            curve.append((entered - started - validation, quality(split, embeddings)))
+            validation += time.process_time() - entered
+            return {METRIC: curve[-1][1]}
+
+        fit_model(model, positives, built, candidates, config, validate=validate)
+        return curve
 
     return run
 
@@ -93,11 +92,13 @@ def peer(library: str) -> Run:
             export(split, folder)
             options = {"passes": checks_of(passes), "rate": rate, "l2": l2, "seed": seed}
             run_peer("bpr_curve.py", library, name, "tables.npz", json.dumps(options), folder=folder)
+            curve: Curve = []
             with np.load(folder / "tables.npz") as arrays:
-                return [
-                    (float(arrays[f"seconds-{c}"]), quality(split, arrays[f"users-{c}"], arrays[f"items-{c}"]))
-                    for c in checks_of(passes)
-                ]
+                for check in checks_of(passes):
+                    users, items = (torch.from_numpy(arrays[f"{side}-{check}"]).float() for side in ("users", "items"))
+                    tables = Embeddings((users,), (items,), "mean")
+                    curve.append((float(arrays[f"seconds-{check}"]), quality(split, tables)))
+            return curve
 
     return run
 
@@ -108,10 +109,8 @@ def checks_of(passes: int) -> list[int]:
     return list(range(every, every * CHECKS + 1, every))
 
 
-def quality(split: Split, users: np.ndarray, items: np.ndarray) -> float:
-    tables = (torch.from_numpy(table.astype(np.float32)) for table in (users, items))
-    embeddings = Embeddings(*((table,) for table in tables), "mean")
-    return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=(METRIC,)).means()[METRIC]
+def quality(split: Split, tables: Embeddings) -> float:
+    return evaluate_scores(inner_product(tables), split.valid, split.train, metrics=(METRIC,)).means()[METRIC]
 
 
 METHODS = (

@@ -168,6 +168,13 @@ def words_for(size: int) -> NDArray[np.uint64]:
 
 
 @compiled
+def draw_units(counter: tuple[np.uint64, int, int], row: int, words: NDArray[np.uint64], out: Floats) -> None:
+    """Fill a row with numbers in (0, 1) that follow from its index and from counter: key, epoch and step."""
+    key, epoch, step = counter
+    fill_units(philox(key, np.uint64(row), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], words, out)
+
+
+@compiled
 def draw_factors(
     begin: int, end: int, rows: Indices, counter: tuple[np.uint64, int, int], share: float, out: Floats
 ) -> None:
@@ -175,11 +182,9 @@ def draw_factors(
 
     Those of row rows[m] follow from it and from counter: key, epoch and step.
     """
-    key, epoch, step = counter
     dropped, factor, words = np.float32(share), np.float32(1 / (1 - share)), words_for(out.shape[1])
     for m in range(begin, end):
-        first = philox(key, np.uint64(rows[m]), np.uint64(epoch), np.uint64(step), np.uint64(0))[0]
-        fill_units(first, words, out[m])
+        draw_units(counter, rows[m], words, out[m])
         for d in range(out.shape[1]):
             out[m, d] = np.float32(0.0) if out[m, d] < dropped else factor
 
@@ -199,13 +204,12 @@ def add_noise(
 
     counter: key, epoch and step, which with r determine u. If r has a pooled row, also add weight x the noise to it.
     """
-    key, epoch, step = counter
     pooled, share, positions = pool
     unit, size, part = np.empty(out.shape[1], np.float32), out.shape[1], np.float32(share)
     words = words_for(size)
     for number in range(begin, end):
         row = rows[number]
-        fill_units(philox(key, np.uint64(row), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], words, unit)
+        draw_units(counter, row, words, unit)
         squares = np.float32(0.0)
         for d in range(size):
             squares += unit[d] * unit[d]

@@ -93,8 +93,9 @@ class _Hop:
 
 
 class _Hops(torch.autograd.Function):
-    """All hops. A product with the weights is one, [e + n, e * n] [W1; W2], of some rows at a time, with one pass before and after it.
+    """The hops of both sides, with their gradients.
 
+    A hop has one product with its weights, [e + n, e * n] [W1; W2], of some rows at a time, and a pass before and after it.
     The graph is symmetric, so backward has the same products. Gradients may arrive as sparse rows, from `gather_rows`.
     """
 

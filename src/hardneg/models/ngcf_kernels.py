@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hardneg.compiled import compiled, reordering
-from hardneg.models.kernels import PREFETCH_ROWS, fill_units, prefetch_row, words_for
-from hardneg.philox import philox
+from hardneg.models.kernels import PREFETCH_ROWS, draw_units, prefetch_row, words_for
 from hardneg.types import Floats, Indices
 
 SHORTEST = np.float32(1e-12)
@@ -54,13 +53,11 @@ def activate_rows(
 
     share: of the numbers that become 0, by the random numbers of `draw_factors` for row rows[m]; 0 draws none.
     """
-    key, epoch, step = counter
     size, below, dropped = table.shape[1], np.float32(slope), np.float32(share)
     factor, units, words = np.float32(1 / (1 - share)), np.ones(size, np.float32), words_for(size)
     for m in range(begin, end):
         if share > 0:
-            first = philox(key, np.uint64(rows[m]), np.uint64(epoch), np.uint64(step), np.uint64(0))[0]
-            fill_units(first, words, units)
+            draw_units(counter, rows[m], words, units)
         squares = np.float32(0.0)
         for d in range(size):
             number = table[m, d]

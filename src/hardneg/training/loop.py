@@ -30,7 +30,7 @@ from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
 from hardneg.training.sgd import descend_batch, require_trained_tables
 from hardneg.training.triplets import BatchTriplets
-from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows
+from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows, TrainingPass
 
 
 class FitConfig(Config):
@@ -210,40 +210,37 @@ class _Loop:
         triplets = None if judged is None else judged.of_batch(batch, self.config.seed)
         required = self._required_rows(batch, candidates, stream, triplets)
         computed = compute_training_pass(self.model, batch, required)
-        embeddings, scored, auxiliary = computed.embeddings, computed.scored or computed.embeddings, computed.auxiliary
-        negatives = self._sample(batch, embeddings, candidates, stream)
+        negatives = self._sample(batch, computed.embeddings, candidates, stream)
         if counters := getattr(source, "counters", None):
             negatives = replace(negatives, counters=negatives.counters | counters)
-        shown = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
+        shown = [(o, computed.embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
         if self.config.optimizer == "sgd":
-            value = descend_batch(embeddings, batch, negatives, self.config.learning_rate, self.config.l2)
+            value = descend_batch(computed.embeddings, batch, negatives, self.config.learning_rate, self.config.l2)
         else:
-            loss = objective(
-                batch,
-                scored,
-                negatives,
-                self.config.l2,
-                n_train=n_train,
-                extra_weight=self.positives.weight,
-                ranking=self.config.loss,
-            )
-            loss = loss if auxiliary is None else loss + auxiliary
-            loss = loss if computed.auxiliary_of is None else loss + computed.auxiliary_of(negatives)
-            if judged is not None and triplets is not None:
-                loss = loss + judged.loss(triplets, scored, len(batch.rows))
-            if self.anchor is not None and self.anchor.weight > 0:
-                loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
-            del (
-                embeddings,
-                scored,
-                auxiliary,
-                computed,
-            )  # unless observed, backward reuses their memory while it is cached
+            loss = self._loss(batch, computed, negatives, n_train, triplets)
+            del computed  # unless observed, backward reuses the memory of its tables while it is cached
             self._step_of_adam(loss)
             value = loss.item()
         for observer, tables in shown:
             observer.see(batch, negatives, tables)
         return value, negatives
+
+    def _loss(
+        self, batch: Batch, computed: TrainingPass, negatives: Negatives, n_train: int, triplets: BatchTriplets | None
+    ) -> Tensor:
+        """Return the objective and the further losses of the backbone, of triplets and of the anchor."""
+        scored, l2_weight = computed.scored or computed.embeddings, self.config.l2
+        extra_weight, ranking, judged = self.positives.weight, self.config.loss, self.positives.triplets
+        loss = objective(
+            batch, scored, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
+        )
+        loss = loss if computed.auxiliary is None else loss + computed.auxiliary
+        loss = loss if computed.auxiliary_of is None else loss + computed.auxiliary_of(negatives)
+        if judged is not None and triplets is not None:
+            loss = loss + judged.loss(triplets, scored, len(batch.rows))
+        if self.anchor is not None and self.anchor.weight > 0:
+            loss = loss + self.anchor.weight * anchor_loss(computed.embeddings.items[0], self.anchor)
+        return loss
 
     def _step_of_adam(self, loss: Tensor) -> None:
         self.adam.zero_grad(set_to_none=True)
@@ -268,8 +265,8 @@ class _Loop:
     def _required_rows(
         self, batch: Batch, candidates: Tensor, stream: Stream, triplets: BatchTriplets | None
     ) -> RequiredRows | None:
-        """Return the rows that this step reads; None (all rows) if an observer reads tables."""
-        if any(observer.reads_tables(batch.step) for observer in self.observers):
+        """Return the rows that this step reads; None (all rows) if an observer reads tables, or none is computed."""
+        if self.config.optimizer == "sgd" or any(observer.reads_tables(batch.step) for observer in self.observers):
             return None
         train = self.positives.train
         users, items = np.zeros(train.n_users, bool), np.zeros(train.n_items, bool)
