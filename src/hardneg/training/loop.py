@@ -41,7 +41,7 @@ class FitConfig(Config):
     batch_size: BatchSize = 2048
     """Training pairs per step."""
     learning_rate: PositiveFloat = 3e-3
-    """Learning rate of the optimizer; sgd needs larger ones than adam, 0.05 to 0.2."""
+    """Learning rate of the optimizer; sgd needs a larger one than adam, 0.05 to 0.2."""
     l2: NonNegativeFloat = 1e-4
     """Weight of half the squared norm of the hop-0 rows of a pair."""
     check_every: Steps = 5
@@ -57,7 +57,7 @@ class FitConfig(Config):
     candidates: SourceConfig = UniformSource()
     """Source of the candidates of every sampler; `hardneg options candidates` lists them."""
     optimizer: Literal["adam", "sgd"] = "adam"
-    """adam: of all tables, a step for each batch. sgd: of the rows of one pair after the other, for mf with the loss bpr."""
+    """adam changes all tables once for each batch; sgd changes the rows of one pair after the other, for mf with the loss bpr."""
     later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates", "optimizer"})
 
 
