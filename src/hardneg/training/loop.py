@@ -28,6 +28,7 @@ from hardneg.sampling import CandidateSource, NegativeSampler, SourceConfig, Uni
 from hardneg.sampling.sampler import ReadsBatch, ReportsProbabilities, find_epoch_reader, items_read, keeps_candidates
 from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
+from hardneg.training.order import PairOrder, draw_order
 from hardneg.training.sgd import descend_batch, require_trained_tables
 from hardneg.training.triplets import BatchTriplets
 from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows, TrainingPass
@@ -58,7 +59,9 @@ class FitConfig(Config):
     """Source of the candidates of every sampler; `hardneg options candidates` lists them."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """adam changes all tables once for each batch; sgd changes the rows of one pair after the other, for mf with the loss bpr."""
-    later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates", "optimizer"})
+    order: PairOrder = "each-pair"
+    """each-pair trains on every pair once an epoch; by-user draws a user, then one of its pairs, as often as there are pairs."""
+    later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates", "optimizer", "order"})
 
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
@@ -168,12 +171,12 @@ class _Loop:
         self.adam = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=self.device.type == "cpu")
 
     def run_epoch(self, state: TrainingState) -> None:
-        """Train on all pairs once, in a fresh order."""
+        """Train on as many pairs as there are, in a fresh order."""
         epoch = state.iteration + 1
         if (reader := find_epoch_reader(self.sampler)) is not None:
             with torch.no_grad():
                 reader.begin_epoch(epoch, self.model())
-        order = generator(self.config.seed, "order", epoch).permutation(len(self.positives))
+        order = draw_order(self.positives, self.config.order, generator(self.config.seed, "order", epoch))
         size, total = self.config.batch_size, 0.0
         counters, sums, counts = dict[str, float](), dict[str, float](), dict[str, float]()
         steps = math.ceil(len(order) / size)
