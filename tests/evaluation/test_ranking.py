@@ -11,9 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 from hardneg.data import Interactions
 from hardneg.errors import DataError
-from hardneg.evaluation import Popularity, inner_product, top_items
+from hardneg.evaluation import PairBonus, Popularity, inner_product, ranking, top_items
 from hardneg.evaluation.kernels import order_keys
 from hardneg.evaluation.shortlist import RoundedTable, _key_values, _keys_at_or_below, error_bound
+from hardneg.speeds import MeasuredLoop, Seconds
 from hardneg.types import Embeddings
 
 SCORES = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # few values: many ties
@@ -153,3 +154,28 @@ def test_scores_that_do_not_fit_the_pairs_are_refused() -> None:
         score_of = inner_product(Embeddings((torch.ones(3, 2),), (torch.ones(10, 2),), "mean"), shortlist=shortlist)
         with pytest.raises(DataError, match="found scores of 10 items, expected 20"):
             top_items(score_of, np.array([0]), seen, 3)
+
+
+@pytest.mark.parametrize("faster", [ranking.EXACT, ranking.SHORTLIST])
+def test_the_faster_ranking_is_taken_where_it_is_possible(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {ranking.EXACT: 1.0, ranking.SHORTLIST: 2.5 if faster == ranking.EXACT else 0.5}
+
+    class Fixed(MeasuredLoop):
+        def seconds(self, *, again: bool = False) -> Seconds:
+            return seconds
+
+    monkeypatch.setattr(ranking, "RANKING", Fixed("a loop", dict))
+    embeddings, seen = tables(3, 16, 1.0, 1.0)
+    bonus = PairBonus(seen, np.ones(len(seen)))
+    assert inner_product(embeddings, shortlist=None).ranking == faster
+    assert inner_product(embeddings, shortlist=None, bonus=bonus).ranking == ranking.EXACT
+    assert inner_product(embeddings).ranking == ranking.EXACT
+    assert inner_product(embeddings).speed_warning() == ""
+    slow = "the 16-bit shortlist takes 2.5 times as long as the exact ranking on this machine; leave it out"
+    assert inner_product(embeddings, shortlist=True).speed_warning() == (slow if faster == ranking.EXACT else "")
+
+
+def test_both_rankings_are_timed() -> None:
+    seconds = ranking.measure_rankings()
+    assert set(seconds) == {ranking.EXACT, ranking.SHORTLIST}
+    assert all(0 < value < 5 for value in seconds.values())

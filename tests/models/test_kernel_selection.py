@@ -1,76 +1,68 @@
-"""The kernel is measured once and cached; an environment variable overrides it."""
+"""The kernel of the graph is the fastest one; an environment variable overrides it, and slower 16 bits are named."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+import torch
 
+from hardneg.data import Interactions
 from hardneg.errors import ConfigError
 from hardneg.models import graph
+from hardneg.models.graph import Graph
+from hardneg.speeds import MeasuredLoop, Seconds
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Seconds], None]:
+    """Replace the measured seconds."""
     monkeypatch.delenv(graph.VARIABLE, raising=False)
-    graph.machine_kernel.cache_clear()
-    return graph.cache_file()
+
+    def replace(seconds: Seconds) -> None:
+        class Fixed(MeasuredLoop):
+            def seconds(self, *, again: bool = False) -> Seconds:
+                return seconds
+
+        monkeypatch.setattr(graph, "PRODUCT", Fixed("a loop", dict))
+
+    return replace
 
 
-def test_the_choice_is_measured_once_and_cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter([{"numba": 2.0, "mkl": 1.0}])
-    monkeypatch.setattr(graph, "measure_kernels", lambda: next(seconds))
+def test_the_fastest_kernel_of_32_bits_is_chosen(measure: Callable[[Seconds], None]) -> None:
+    measure({"numba": 2.0, "mkl": 1.0, graph.SIXTEEN_BITS: 0.5})
     assert graph.cpu_kernel() == "mkl"
-    graph.machine_kernel.cache_clear()  # another process
-    assert graph.cpu_kernel() == "mkl", "the same machine gives the same bits"
-    assert list(json.loads(cache.read_text()).values()) == ["mkl"]
-
-
-@pytest.mark.parametrize("broken", ["not json", "[]", '{"x": 3}'])
-def test_a_broken_cache_is_replaced(cache: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    cache.parent.mkdir()
-    cache.write_text(broken)
-    monkeypatch.setattr(graph, "measure_kernels", lambda: {"numba": 1.0, "mkl": 2.0})
+    measure({"numba": 1.0, "mkl": 2.0, graph.SIXTEEN_BITS: 0.5})
     assert graph.cpu_kernel() == "numba"
 
 
-def test_an_unwritable_cache_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.parent.write_text("a file where the folder should be")
-    monkeypatch.setattr(graph, "measure_kernels", lambda: {"numba": 1.0, "mkl": 2.0})
-    assert graph.cpu_kernel() == "numba"
-
-
-def test_the_environment_variable_overrides_the_choice(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_overrides_the_choice(
+    measure: Callable[[Seconds], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure({"numba": 1.0, "mkl": 2.0})
     monkeypatch.setenv(graph.VARIABLE, "mkl")
     assert graph.cpu_kernel() == "mkl"
-    assert not cache.exists()
     monkeypatch.setenv(graph.VARIABLE, "cublas")
     with pytest.raises(ConfigError, match=r"HARDNEG_KERNEL='cublas'.*numba, mkl"):
         graph.cpu_kernel()
 
 
-def test_both_kernels_are_timed() -> None:
-    seconds = graph.measure_kernels()
-    assert set(seconds) == {"numba", "mkl"}
-    assert all(0 < value < 5 for value in seconds.values())
-
-
-def test_processes_that_start_together_agree(cache: Path) -> None:
-    """Each would choose another kernel; the first to hold the lock decides for both."""
-    code = (
-        "import sys; from hardneg.models import graph\n"
-        "graph.measure_kernels = lambda: {'numba': float(sys.argv[1]), 'mkl': 1.5}\n"
-        "print(graph.cpu_kernel())"
+def test_16_bits_that_are_slower_are_named(measure: Callable[[Seconds], None]) -> None:
+    pairs = Interactions.of(np.array([0, 1]), np.array([0, 1]), n_users=2, n_items=2)
+    of_32, of_16 = Graph(pairs), Graph(pairs, storage="float16")
+    measure({"numba": 1.0, "mkl": 2.0, graph.SIXTEEN_BITS: 3.0})
+    assert (
+        of_16.speed_warning(CPU) == "storage float16 takes 3.0 times as long as float32 on this machine; leave it out"
     )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, seconds], stdout=subprocess.PIPE, text=True)
-        for seconds in ("1", "2")
-    ]
-    choices = {process.communicate(timeout=60)[0].strip() for process in running}
-    assert len(choices) == 1
-    assert choices <= {"numba", "mkl"}
-    assert cache.is_file()
+    assert of_32.speed_warning(CPU) == of_16.speed_warning(torch.device("cuda")) == ""
+    measure({"numba": 1.0, "mkl": 2.0, graph.SIXTEEN_BITS: 0.9})
+    assert of_16.speed_warning(CPU) == ""
+
+
+def test_all_implementations_are_timed() -> None:
+    seconds = graph.measure_products()
+    assert set(seconds) == {"numba", "mkl", graph.SIXTEEN_BITS}
+    assert all(0 < value < 5 for value in seconds.values())

@@ -16,9 +16,10 @@ from tests.suspect_folders import write_folder
 
 from hardneg import artifacts, load_run, pipeline
 from hardneg.data import split as splits
-from hardneg.evaluation import evaluate_scores
+from hardneg.evaluation import evaluate_scores, ranking
 from hardneg.judging.suspects import Suspects
 from hardneg.pipeline import RunConfig
+from hardneg.speeds import SLOWER, MeasuredLoop, Seconds
 from hardneg.stage import Draft, Stage
 from hardneg.training import FitConfig
 
@@ -129,3 +130,24 @@ def test_an_evaluation_ranks_test_pairs_and_masks_what_it_says(folders: Path, ma
         recalls.append(np.isin(split.test.items_of(user), np.argsort(-row, kind="stable")[:20]).mean())
     found = values(pipeline.evaluate_run(made, folders / "split", mask_valid=mask_valid))
     assert found["recall", 20] == pytest.approx(np.mean(recalls))
+
+
+def test_the_faster_ranking_is_taken_and_named_and_a_slower_one_warns(
+    folders: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ExactIsFaster(MeasuredLoop):
+        def seconds(self, *, again: bool = False) -> Seconds:
+            return {ranking.EXACT: 1.0, ranking.SHORTLIST: 3.0}
+
+    monkeypatch.setattr(ranking, "RANKING", ExactIsFaster("a loop", dict))
+    words = "evaluate", made, "--split", folders / "split"
+    warning = "WARNING: the 16-bit shortlist takes 3.0 times as long as the exact ranking on this machine; leave it out"
+    assert "WARNING" not in run(*words).output
+    notes = artifacts.read_manifest(made / "evaluation", "evaluation")["notes"]
+    assert notes["ranked by"] == "exact"
+    assert SLOWER not in notes
+    measured = values(made / "evaluation")
+    shutil.rmtree(made / "evaluation")
+    assert warning in run(*words, "--shortlist").output
+    assert artifacts.read_manifest(made / "evaluation", "evaluation")["notes"]["ranked by"] == "16-bit shortlist"
+    assert values(made / "evaluation") == measured

@@ -87,6 +87,14 @@ def warn_if_empty(notes: Mapping[str, Any]) -> None:
         echo(f"WARNING: {notes[MOSTLY_EMPTY]}", err=True)
 
 
+def warn_if_slower(notes: Mapping[str, Any]) -> None:
+    """Print the warning of a run or an evaluation whose settings are slower than others on this machine."""
+    from hardneg.speeds import SLOWER
+
+    if SLOWER in notes:
+        echo(f"WARNING: {notes[SLOWER]}", err=True)
+
+
 def row_report_text(notes: Mapping[str, Any]) -> str:
     """Return the row report in a manifest's notes as indented lines, each after a line break."""
     from hardneg.data.row_report import RowIssue

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from hardneg.cli.common import CpuOptions, OutputOptions, run_stage
 from hardneg.cli.options import RunArgument
-from hardneg.cli.output import console, echo, render_table
+from hardneg.cli.output import console, echo, render_table, warn_if_slower
 from hardneg.errors import ConfigError
 
 
@@ -106,12 +106,13 @@ class ScoringOptions:
     k: Annotated[list[int] | None, Option("-k", show_default="10 20", help="Depth of the ranking. Repeatable.")] = None
     mask_valid: Annotated[bool, Option("--mask-valid", help="Mask validation pairs as well as train pairs.")] = False
     shortlist: Annotated[
-        bool,
+        bool | None,
         Option(
-            "--shortlist",
+            "--shortlist/--exact",
+            show_default="the faster one here",
             help="Rank in 16 bits first: faster with bfloat16 hardware, equal but for ties within rounding.",
         ),
-    ] = False
+    ] = None
 
     @property
     def depths(self) -> list[int]:
@@ -195,6 +196,7 @@ def _emit_evaluation(shared: OutputOptions, scoring: ScoringOptions, folder: Pat
     values = {"users": len(per_user), "metrics": frame.to_dicts(), **notes, "out": str(folder)}
     if BELOW in notes:
         echo(f"WARNING: {BELOW}: {notes[BELOW]}", err=True)
+    warn_if_slower(notes)
     shared.emit(values, render_table(headers, cells), following, written=folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -116,23 +116,31 @@ def _open_model(llm: LlmOptions, out: Path, progress: ProgressDisplay) -> Iterat
         yield session
 
 
-def doctor_command(shared: OutputOptions) -> None:
-    """Print cores, memory, GPU, graph kernel, speed of matrix products and package versions.
+def doctor_command(
+    shared: OutputOptions,
+    measure: Annotated[bool, Option("--measure", help="Time the loops again, and keep the new times.")] = False,
+    threads: Annotated[int, Option(min=1, max=1024, help="Threads of the timed loops.")] = 1,
+) -> None:
+    """Print cores, memory, GPU, speed of the longest loops and package versions.
 
-    Kernels and matrix products are timed with one thread. HARDNEG_KERNEL=numba or HARDNEG_KERNEL=mkl selects a graph kernel by hand.
+    A loop with several implementations of the same result uses the fastest. They are timed at the first use on a processor, number of threads and versions of libraries, and the times are kept in speeds.json of the cache folder. HARDNEG_KERNEL=numba or HARDNEG_KERNEL=mkl selects the kernel of the graph by hand.
 
-    Example: `hardneg doctor`
+    Examples:
+
+    `hardneg doctor`
+
+    `hardneg doctor --measure --threads 2`
     """
     import torch
 
-    configure_torch(1)
+    configure_torch(threads)
     facts = {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory": _memory(),
         "GPU": ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         or "none; everything runs on the CPU",
-        "graph kernel on the CPU": _kernel(),
+        **_loops(again=measure),
         "matrix products": _matrix_products(),
         "packaged MiniLM": _minilm(),
         **{name: _version(name) for name in PACKAGES},
@@ -141,25 +149,27 @@ def doctor_command(shared: OutputOptions) -> None:
     shared.emit(facts, render_table(["property", "value"], cells), ("demo",))
 
 
-def _kernel() -> str:
-    """Return which kernel runs, and how much faster it is than the other one."""
-    import torch
-
+def _loops(*, again: bool) -> dict[str, str]:
+    """Return loop -> the implementation that is used on the CPU, and the milliseconds of each."""
+    from hardneg.evaluation.ranking import RANKING
     from hardneg.models import graph
 
-    names = {"numba": "hardneg's own, compiled by numba", "mkl": "torch's compressed rows, MKL"}
-    chosen, seconds = graph.cpu_kernel(), graph.measure_kernels()
-    other = next(name for name in seconds if name != chosen)
-    threads = torch.get_num_threads()
-    times = f"{seconds[other] / seconds[chosen]:.1f} times as fast as {names[other]}, {threads} thread(s)"
-    return f"{names[chosen]} ({times}); 16 bits: hardneg's own. On CUDA: torch's"
+    speeds = {loop: loop.seconds(again=again) for loop in (graph.PRODUCT, RANKING)}
+    used = {graph.PRODUCT: graph.cpu_kernel(), RANKING: RANKING.fastest()}
+    return {loop.name: f"{used[loop]} ({_milliseconds(seconds)})" for loop, seconds in speeds.items()}
+
+
+def _milliseconds(seconds: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{name} {1000 * seconds[name]:.3g} ms" for name in sorted(seconds, key=lambda name: seconds[name])
+    )
 
 
 def _matrix_products() -> str:
     """Return the rates of both precisions of language models, and how much faster bfloat16 is."""
     rates = measure_matrix_rates()
     text = ", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in rates.items())
-    return f"{text}, 1 thread; bfloat16 is {rates['bfloat16'] / rates['float32']:.1f} times as fast (see --precision)"
+    return f"{text}; bfloat16 is {rates['bfloat16'] / rates['float32']:.1f} times as fast (see --precision)"
 
 
 def measure_matrix_rates() -> dict[WeightPrecision, float]:

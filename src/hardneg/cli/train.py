@@ -10,7 +10,7 @@ from typer import Option
 
 from hardneg.cli.common import DeviceOptions, run_stage
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option
-from hardneg.cli.output import echo, show_progress
+from hardneg.cli.output import echo, show_progress, warn_if_slower
 
 ALLOW_EMPTY = {"sampler": {"allow_empty": True}}
 
@@ -134,6 +134,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
         watch = progress.watch_training(config.fit.epochs)
         stage = pipeline.train_stage(options.split, config, **folders.model_dump(), device=shared.device, watch=watch)
         notes = run_stage(stage, out, earlier=options.config)
+    warn_if_slower(notes)
     text = f"best epoch {notes['best epoch']} of {notes['epochs']} by validation {config.fit.select}"
     text += f"; went on after epoch {notes[CONTINUED]}" if CONTINUED in notes else ""
     text += f"; {STILL_RISING}: {notes[STILL_RISING]}" if STILL_RISING in notes else ""

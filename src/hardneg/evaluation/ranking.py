@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -17,10 +17,16 @@ from hardneg.evaluation.kernels import top_k
 from hardneg.evaluation.metrics import METRICS, parse_metric
 from hardneg.evaluation.reranking import PairBonus
 from hardneg.evaluation.shortlist import Shortlist
+from hardneg.speeds import MeasuredLoop, Seconds, best_of_rounds
 from hardneg.types import Embeddings, Flags, Floats, Indices
 
 BLOCK = 128
 """Users scored at once, which takes BLOCK x n_items x 4 bytes."""
+
+EXACT, SHORTLIST = "exact", "16-bit shortlist"
+"""Names of both ways to find the best items."""
+MEASURED_USERS, MEASURED_ITEMS, ROUNDS = 512, 10_000, 5
+"""Size of the ranking that is measured, and number of measurements."""
 
 ScoreFunction = Callable[[Indices], Tensor]
 """Users (block,) -> scores of every item (block, n_items)."""
@@ -62,6 +68,21 @@ class InnerProduct:
         scores = scores if self.by_items is None else scores + self.by_items(block)
         return scores if self.bonus is None else self.bonus.add_to(scores, block)
 
+    @property
+    def ranking(self) -> str:
+        """How the best items are found: exact or shortlist."""
+        return EXACT if self.shortlist is None else SHORTLIST
+
+    def speed_warning(self) -> str:
+        """Return a sentence if a shortlist is slower than the exact ranking on this machine, else nothing."""
+        seconds = RANKING.seconds() if self.shortlist is not None else {}
+        if not seconds or seconds[SHORTLIST] <= seconds[EXACT]:
+            return ""
+        ratio = seconds[SHORTLIST] / seconds[EXACT]
+        return (
+            f"the 16-bit shortlist takes {ratio:.1f} times as long as the exact ranking on this machine; leave it out"
+        )
+
 
 @dataclass(frozen=True)
 class Popularity:
@@ -92,7 +113,7 @@ class Popularity:
 def inner_product(
     embeddings: Embeddings,
     *,
-    shortlist: bool = False,
+    shortlist: bool | None = False,
     bonus: PairBonus | None = None,
     by_items: ScoreFunction | None = None,
 ) -> InnerProduct:
@@ -100,8 +121,12 @@ def inner_product(
 
     shortlist: on the CPU, preselect items in bfloat16 and rank them in float32. The ranking is the same, except for
     items whose scores differ only by float32 rounding. Faster on processors with bfloat16 multiplication, else slower.
+    None: where it is possible and was measured to be faster on this machine.
     Raises ConfigError where it is asked for together with a bonus, or with scores by items.
     """
+    if shortlist is None:
+        possible = bonus is None and by_items is None and embeddings.users[0].device.type == "cpu"
+        shortlist = possible and RANKING.fastest() == SHORTLIST
     if shortlist and bonus is not None:
         raise ConfigError("found a reranked run, whose bonuses a shortlist cannot rank; leave --shortlist out")
     if shortlist and by_items is not None:
@@ -111,6 +136,25 @@ def inner_product(
         raise DataError("found embeddings that are not finite; train again with a lower learning rate")
     preselection = Shortlist.of(users, items) if shortlist and users.device.type == "cpu" else None
     return InnerProduct(users, items.T.contiguous(), preselection, bonus, by_items)
+
+
+def measure_rankings() -> Seconds:
+    """Return the seconds of both ways to rank 10,000 items of random embeddings for 512 users."""
+    random = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(n, 64, generator=random) for n in (MEASURED_USERS, MEASURED_ITEMS))
+    embeddings, blocks = Embeddings((users,), (items,), "mean"), np.arange(MEASURED_USERS).reshape(-1, BLOCK)
+    nothing = np.empty(0, np.int64)
+    seen = Interactions(nothing, nothing, MEASURED_USERS, MEASURED_ITEMS)
+
+    def rank(*, shortlist: bool) -> None:
+        score = inner_product(embeddings, shortlist=shortlist)
+        for block in blocks:
+            top_items(score, block, seen, 20)
+
+    return best_of_rounds({EXACT: partial(rank, shortlist=False), SHORTLIST: partial(rank, shortlist=True)}, ROUNDS)
+
+
+RANKING = MeasuredLoop("ranking of all items", measure_rankings)
 
 
 def evaluate_scores(

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import math
 import os
-import platform
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from timeit import timeit
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from hardneg import storage
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError
 from hardneg.models.intrinsics import AHEAD
 from hardneg.models.kernels import LARGEST, products, to_half
+from hardneg.speeds import MeasuredLoop, Seconds, best_of_rounds
 from hardneg.types import Floats, Indices
 
 Storage = Literal["float32", "float16"]
@@ -40,6 +33,7 @@ MAX_SCALE_SLACK = 2.0**12
 NO_ROWS = np.empty((0, 0), np.float32)
 Kernel = Literal["numba", "mkl"]
 KERNELS = ("numba", "mkl")
+SIXTEEN_BITS = "numba, 16 bits"
 VARIABLE = "HARDNEG_KERNEL"
 """Environment variable that overrides the choice."""
 ROWS, ENTRIES, SIZE, ROUNDS = 10_000, 150_000, 64, 5
@@ -106,6 +100,12 @@ class Graph(nn.Module):
         if device.type != "cpu":
             return device.type
         return "numba" if self.uses_numba(device) else "mkl"
+
+    def speed_warning(self, device: torch.device) -> str:
+        """Return a sentence if 16 bits are slower than 32 on this machine, else nothing."""
+        if self.storage == "float32" or device.type != "cpu" or (gain := gain_of_16_bits()) >= 1:
+            return ""
+        return f"storage float16 takes {1 / gain:.1f} times as long as float32 on this machine; leave it out"
 
     def uses_numba(self, device: torch.device) -> bool:
         """Return True for our kernel. Only it stores 16 bits, computes selected rows, and pools in the same pass."""
@@ -202,36 +202,14 @@ def cpu_kernel() -> Kernel:
     """Return the kernel for 32-bit products on the CPU with torch's current number of threads."""
     name = os.environ.get(VARIABLE)
     if name is None:
-        return machine_kernel(torch.get_num_threads())
+        return cast(Kernel, PRODUCT.fastest(*KERNELS))
     if name not in KERNELS:
         raise ConfigError(f"found {VARIABLE}={name!r}, expected one of {', '.join(KERNELS)}; or leave it unset")
     return cast(Kernel, name)
 
 
-@functools.cache
-def machine_kernel(threads: int) -> Kernel:
-    """Read the choice for this machine from the cache, or measure and cache it."""
-    machine = _machine(threads)
-    try:
-        path = cache_file()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # processes that start at the same time agree
-            choices = _read(path)
-            if choices.get(machine) not in KERNELS:
-                choices[machine] = _fastest()
-                storage.replace_file(path, json.dumps(choices, indent=2).encode() + b"\n")
-            return cast(Kernel, choices[machine])
-    except (OSError, RuntimeError):  # no home folder, or not writable: every process measures
-        return _fastest()
-
-
-def _fastest() -> Kernel:
-    seconds = measure_kernels()
-    return cast(Kernel, min(KERNELS, key=lambda name: seconds[name]))
-
-
-def measure_kernels() -> dict[str, float]:
-    """Return kernel -> seconds of one product of a random graph, the best of five alternating rounds."""
+def measure_products() -> Seconds:
+    """Return implementation -> seconds of one product of a random graph, the best of five alternating rounds."""
     rng = np.random.default_rng(0)
     entries = rng.integers(ROWS, size=(2, ENTRIES))
     matrix = sparse.coo_array((np.ones(ENTRIES, np.float32), tuple(entries)), shape=(ROWS, ROWS)).tocsr()
@@ -240,31 +218,15 @@ def measure_kernels() -> dict[str, float]:
     calls: dict[str, Callable[[], object]] = {
         "numba": lambda: side.product(StoredTable(table)),
         "mkl": lambda: torch_matrix @ torch_table,
+        SIXTEEN_BITS: lambda: side.product(StoredTable(table, *to_half(table))),
     }
-    for call in calls.values():
-        call()  # compile, allocate
-    rounds = [{name: timeit(call, number=1) for name, call in calls.items()} for _ in range(ROUNDS)]
-    return {name: min(seconds[name] for seconds in rounds) for name in calls}
+    return best_of_rounds(calls, ROUNDS)
 
 
-def cache_file() -> Path:
-    """Return the path of the cached choices."""
-    return storage.cache_folder() / "kernels.json"
+PRODUCT = MeasuredLoop("product of the graph with a table", measure_products)
 
 
-def _machine(threads: int) -> str:
-    """Return all that the choice depends on: processor, threads and versions of libraries."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("hardneg", "torch", "numba"))
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    processor = names[0] if names else f"{platform.machine()} {platform.processor()}"
-    return f"{processor}, {threads} thread(s), {libraries}"
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        choices = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return choices if isinstance(choices, dict) else {}
+def gain_of_16_bits() -> float:
+    """Return how many times as fast as the kernel of 32 bits a product in 16 bits is, its conversion included."""
+    seconds = PRODUCT.seconds()
+    return min(seconds[name] for name in KERNELS) / seconds[SIXTEEN_BITS]

@@ -26,6 +26,7 @@ from hardneg.pipeline.item_weights import WEIGHTS, read_weights
 from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.training import RUN, SPLIT_NOTE
 from hardneg.report.printers import metric_label
+from hardneg.speeds import SLOWER
 from hardneg.stage import Draft, Stage
 from hardneg.storage import read_tensors
 from hardneg.types import Embeddings
@@ -39,6 +40,8 @@ PART = f"test, {PROTOCOL} mask"
 MASKED, SPARED = "masked added positives", "held-out added positives, not masked"
 """Notes of the manifest: numbers of pairs."""
 POPULARITY, BELOW = "popularity", "below popularity"
+RANKED_BY = "ranked by"
+"""Note of an evaluation: the exact ranking or the 16-bit shortlist."""
 """Notes of an evaluation: a metric of the most popular items; a warning where the run is clearly lower."""
 BUNDLE = "bundle"
 """Kind of a folder with a run's scores and all known pairs, which recommends without a split."""
@@ -64,7 +67,7 @@ class FinishedRun:
     bonus: PairBonus | None = None
     by_items: ItemItem | None = None
 
-    def score(self, *, shortlist: bool = False) -> InnerProduct:
+    def score(self, *, shortlist: bool | None = False) -> InnerProduct:
         """Return the scores of the run: inner products, by items, bonuses. shortlist: as in `evaluation_stage`."""
         return inner_product(self.embeddings, shortlist=shortlist, bonus=self.bonus, by_items=self.by_items)
 
@@ -105,13 +108,13 @@ def evaluation_stage(
     metrics: tuple[str, ...] = METRICS,
     *,
     mask_valid: bool = False,
-    shortlist: bool = False,
+    shortlist: bool | None = None,
 ) -> Stage:
     """Return the stage that scores a run on the test pairs of its split.
 
     metrics: added to those of an earlier evaluation of the same run, test pairs and mask. mask_valid: mask validation
     pairs too, as some papers do; recorded in the manifest. shortlist: rank by way of 16 bits; equal but for ties within
-    rounding. Popularity is scored under the same mask.
+    rounding; None where it is faster. Popularity is scored under the same mask.
     """
     require_split_of(run_dir, split_dir)
     inputs = test_inputs(run_dir, split_dir)
@@ -127,7 +130,7 @@ def evaluation_stage(
         write_evaluation(draft.folder, evaluation, run.vocabulary)
         compared = next((name for name in ("ndcg@20", *names) if name in names and name.startswith("ndcg")), names[0])
         popular = evaluate_scores(Popularity(run.seen), split.test, masked, metrics=(compared,))
-        draft.notes |= _compare_with_popularity(evaluation, popular, compared)
+        draft.notes |= _describe_ranking(score) | _compare_with_popularity(evaluation, popular, compared)
 
     return Stage(EVALUATION, {"metrics": names, **settings}, inputs, build)
 
@@ -138,7 +141,7 @@ def evaluate_run(
     metrics: tuple[str, ...] = METRICS,
     *,
     mask_valid: bool = False,
-    shortlist: bool = False,
+    shortlist: bool | None = None,
 ) -> Path:
     """Score a run (see `evaluation_stage`) into a folder inside it, one for each mask, and return that folder."""
     stage = evaluation_stage(run_dir, split_dir, metrics, mask_valid=mask_valid, shortlist=shortlist)
@@ -233,7 +236,7 @@ def released_stage(
     metrics: tuple[str, ...] = METRICS,
     *,
     threshold: float | None = None,
-    shortlist: bool = False,
+    shortlist: bool | None = None,
 ) -> Stage:
     """Return the stage that scores a run on the test pairs under the released mask.
 
@@ -258,9 +261,15 @@ def released_stage(
         score = run.score(shortlist=shortlist)
         evaluation = evaluate_scores(score, split.test, mask.pairs, metrics=names)
         write_evaluation(draft.folder, evaluation, run.vocabulary, part=PART)
-        draft.notes |= {"warning": WARNING, MASKED: mask.added, SPARED: mask.spared}
+        draft.notes |= {"warning": WARNING, MASKED: mask.added, SPARED: mask.spared} | _describe_ranking(score)
 
     return Stage(RELEASED_KIND, {"metrics": names, **settings}, inputs, build)
+
+
+def _describe_ranking(score: InnerProduct) -> dict[str, str]:
+    """Return notes on how items were ranked, with a warning if another way is faster on this machine."""
+    slower = score.speed_warning()
+    return {RANKED_BY: score.ranking} | ({SLOWER: slower} if slower else {})
 
 
 def _run_threshold(run_dir: Path) -> float:

@@ -29,8 +29,9 @@ from hardneg.pipeline.inference import (
 from hardneg.pipeline.training import RUN
 from hardneg.report import figures, printers
 from hardneg.report.page import PageSection, PageTable, ReportPage, render_report
+from hardneg.speeds import SLOWER
 
-WARNINGS = (BELOW, "still rising", "mostly empty")
+WARNINGS = (BELOW, "still rising", "mostly empty", SLOWER)
 """Notes of a run or an evaluation that its page shows first."""
 
 

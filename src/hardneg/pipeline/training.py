@@ -45,6 +45,7 @@ from hardneg.pipeline.suspect_use import SuspectsUse, UsedSuspects, require_both
 from hardneg.pipeline.text import read_model_texts, text_projection
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, Uniform, mined
 from hardneg.sampling.tree_similarity import tree_weights
+from hardneg.speeds import SLOWER
 from hardneg.stage import Draft, Stage
 from hardneg.text import text_vectors, titles
 from hardneg.training import FitConfig, Fitted, Watch
@@ -189,6 +190,8 @@ def _open_checkpoint(draft: Draft, key: str, model: nn.Module, device: str) -> C
     graph = getattr(model, "graph", None)
     kernel = graph.kernel(torch.device(device)) if isinstance(graph, Graph) else None
     draft.notes |= {} if kernel is None else {epoch_limit.KERNEL: kernel}
+    if isinstance(graph, Graph) and (slower := graph.speed_warning(torch.device(device))):
+        draft.notes[SLOWER] = slower
     # Another kernel rounds differently: its checkpoint cannot be continued.
     checkpoint = CheckpointFile(draft.folder, key + ("" if kernel is None else f" {kernel}"))
     if draft.earlier is not None:
