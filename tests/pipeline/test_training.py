@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.cli.test_commands import succeed
 
 from hardneg import artifacts, pipeline
 from hardneg.checkpoint import TrainingState
@@ -158,3 +159,15 @@ def test_a_run_whose_best_epoch_is_the_last_allowed_says_so(folders: Path, tmp_p
     flat = artifacts.read_manifest(train(folders, tmp_path / "b", MixGCF(), **still), pipeline.RUN)["notes"]
     assert flat["best epoch"] == 2
     assert "still rising" not in flat
+
+
+def test_a_limit_of_steps_that_raises_the_batch_is_named(folders: Path, tmp_path: Path) -> None:
+    usual = ["train", folders / "split", "--epochs", 1, "--set", "fit.batch_size=16", "--set", "fit.learning_rate=1e-3"]
+    told = succeed(*usual, "--set", "fit.max_steps=3", "--out", tmp_path / "limited")
+    notes = artifacts.read_manifest(tmp_path / "limited", "run")["notes"]
+    n_pairs = len(splits.read_split(folders / "split").train)
+    assert notes["step size"]["batch_size"] == -(-n_pairs // 3)
+    assert f"batches of {notes['step size']['batch_size']:,} pairs with learning rate" in told
+    assert (
+        "step size" not in artifacts.read_manifest(train(folders, tmp_path / "usual", DNS(), epochs=1), "run")["notes"]
+    )

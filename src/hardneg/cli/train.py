@@ -116,6 +116,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     from hardneg.pipeline.epoch_limit import CONTINUED, STILL_RISING
     from hardneg.pipeline.suspect_use import UNCHANGED_USERS, WITHOUT_TRIPLET, suspects_warning
     from hardneg.pipeline.text import describe_texts
+    from hardneg.pipeline.training import STEP_SIZE
 
     fit = {name: value for name in ("epochs", "seed") if (value := getattr(options, name)) is not None}
     config, folders = read_run_file(
@@ -137,6 +138,8 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     warn_if_slower(notes)
     text = f"best epoch {notes['best epoch']} of {notes['epochs']} by validation {config.fit.select}"
     text += f"; went on after epoch {notes[CONTINUED]}" if CONTINUED in notes else ""
+    if raised := notes.get(STEP_SIZE):
+        text += f"; batches of {raised['batch_size']:,} pairs with learning rate {raised['learning_rate']:.2g} (fit.max_steps)"
     text += f"; {STILL_RISING}: {notes[STILL_RISING]}" if STILL_RISING in notes else ""
     text += describe_texts(notes)
     if missing := notes.get("pairs without a vector"):

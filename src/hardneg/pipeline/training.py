@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -62,6 +62,8 @@ MEASURED = "measured against truth"
 HELD_OUT = "held-out"
 VALIDATED = "validated"
 """Setting of a run: False where no validation pair chose its epoch; absent otherwise."""
+STEP_SIZE = "step size"
+"""Note of a run on large data: its batch size and learning rate, where `fit.max_steps` has raised them."""
 MAX_NUMBERS_PER_STEP = 2**33
 """Limit of batch size x candidates x embedding size: 32 GiB."""
 SHOWN_USERS = 3
@@ -335,6 +337,8 @@ def _write_run(draft: Draft, fitted: Fitted, split: Split, config: RunConfig, ne
     write_embeddings(draft.folder, fitted.embeddings, split)
     draft.write_costs(run_costs(fitted.state.seconds, needs))
     draft.notes |= {"best epoch": fitted.state.best_iteration, "epochs": fitted.state.iteration}
+    if fitted.step_size.batch_size != config.fit.batch_size:
+        draft.notes[STEP_SIZE] = asdict(fitted.step_size)
     draft.notes |= fitted.state.counters
 
 

@@ -100,7 +100,17 @@ def estimate_cells(
         config, split_dir = cell.config, plan.readable_split_dir(cell.split)
         shared = plan.artifacts_of(cell)
         folders = sorted(artifact.folder for artifact in shared.values())
-        key = str((split_dir, folders, config.model, config.sampler, config.suspects, config.fit.batch_size))
+        key = str(
+            (
+                split_dir,
+                folders,
+                config.model,
+                config.sampler,
+                config.suspects,
+                config.fit.batch_size,
+                config.fit.max_steps,
+            )
+        )
         if key not in timings:
             split = read_split(split_dir)
             timings[key] = _time_run(config, shared, split, plan.device)

@@ -30,6 +30,7 @@ from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
 from hardneg.training.order import PairOrder, draw_order
 from hardneg.training.sgd import descend_batch, require_trained_tables
+from hardneg.training.steps import StepSize, limit_steps
 from hardneg.training.triplets import BatchTriplets
 from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows, TrainingPass
 
@@ -40,7 +41,7 @@ class FitConfig(Config):
     epochs: Steps = 300
     """Maximum number of passes over the training pairs."""
     batch_size: BatchSize = 2048
-    """Training pairs per step."""
+    """Training pairs per step; `max_steps` raises it for large data."""
     learning_rate: PositiveFloat = 3e-3
     """Learning rate of the optimizer; sgd needs a larger one than adam, 0.05 to 0.2."""
     l2: NonNegativeFloat = 1e-4
@@ -61,7 +62,15 @@ class FitConfig(Config):
     """adam changes all tables once for each batch; sgd changes the rows of one pair after the other, for mf with the loss bpr."""
     order: PairOrder = "each-pair"
     """each-pair trains on every pair once an epoch; by-user draws a user, then one of its pairs, as often as there are pairs."""
-    later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates", "optimizer", "order"})
+    max_steps: Steps | None = 100
+    """Most steps of an epoch: larger data has larger batches, and a learning rate that grows with their square root; null for batch_size on any data. Models with a loss of their own keep batch_size."""
+    later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates", "optimizer", "order", "max_steps"})
+
+    def step_size(self, n_pairs: int, model: nn.Module) -> StepSize:
+        """Return the batch size and the learning rate for this many pairs; see `training.steps`."""
+        usual = StepSize(self.batch_size, self.learning_rate)
+        keeps = self.optimizer == "sgd" or self.loss.compares_pairs or hasattr(model, "training_pass")
+        return usual if keeps else limit_steps(n_pairs, usual, self.max_steps)
 
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
@@ -77,12 +86,14 @@ so far, best validation value so far (-inf before the first check)."""
 class Fitted:
     """A trained model with the tensors of its best epoch, and its training state.
 
-    reached_limit: True where the maximum number of epochs ended training, not patience.
+    reached_limit: True where the maximum number of epochs ended training, not patience. step_size: batch size and learning
+    rate that were used.
     """
 
     model: nn.Module
     state: TrainingState
     reached_limit: bool
+    step_size: StepSize
 
     @property
     def embeddings(self) -> Embeddings:
@@ -142,7 +153,7 @@ def fit_model(
     if state.iteration % config.check_every:  # a longer run makes no check here, so the checkpoint is without it
         check()
     model.load_state_dict(state.best)
-    return Fitted(model, state, reached_limit)
+    return Fitted(model, state, reached_limit, loop.step_size)
 
 
 @dataclass
@@ -168,7 +179,9 @@ class _Loop:
         if self.config.optimizer == "sgd":
             require_trained_tables(self.model, self.config.loss, self.positives, self.anchor)
         self.of_batch = self.candidates if isinstance(self.candidates, ReadsBatch) else None
-        self.adam = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=self.device.type == "cpu")
+        self.step_size = self.config.step_size(len(self.positives), self.model)
+        rate = self.step_size.learning_rate
+        self.adam = torch.optim.Adam(self.parameters, lr=rate, fused=self.device.type == "cpu")
 
     def run_epoch(self, state: TrainingState) -> None:
         """Train on as many pairs as there are, in a fresh order."""
@@ -177,7 +190,7 @@ class _Loop:
             with torch.no_grad():
                 reader.begin_epoch(epoch, self.model())
         order = draw_order(self.positives, self.config.order, generator(self.config.seed, "order", epoch))
-        size, total = self.config.batch_size, 0.0
+        size, total = self.step_size.batch_size, 0.0
         counters, sums, counts = dict[str, float](), dict[str, float](), dict[str, float]()
         steps = math.ceil(len(order) / size)
         for step in range(steps):
