@@ -56,9 +56,9 @@ def report_epochs(title: str) -> Watch:
     return watch
 
 
-def train(split: Path, out: Path, hops: int, fit: FitConfig, *, validates: bool) -> Path:
+def train(split: Path, out: Path, model: LightGCN, fit: FitConfig, *, validates: bool) -> Path:
     title = "carved" if validates else "all of train"
-    config = RunConfig(model=LightGCN(embedding_size=64, hops=hops), fit=fit)
+    config = RunConfig(model=model, fit=fit)
     return pipeline.train_stage(split, config, validates=validates, watch=report_epochs(title)).run(out)
 
 
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("out/yelp2018"))
     parser.add_argument("--hops", type=int, default=4)
+    parser.add_argument("--storage", choices=["float32", "float16"], default="float32")
     parser.add_argument("--order", choices=["by-user", "each-pair"], default="by-user")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--batch-size", type=int, default=16_384)
@@ -101,12 +102,13 @@ def main() -> None:
         check_every=arguments.check_every,
         patience=5,
     )
-    chosen = train(carved, arguments.out / "run-carved", arguments.hops, fit, validates=True)
+    model = LightGCN(embedding_size=64, hops=arguments.hops, storage=arguments.storage)
+    chosen = train(carved, arguments.out / "run-carved", model, fit, validates=True)
     notes = artifacts.read_manifest(chosen, RUN)["notes"]
     epochs = notes["best epoch"]
     print(f"best epoch {epochs} of {notes['epochs']} on the carved part", flush=True)
     fit = fit.model_copy(update={"epochs": epochs})
-    run = train(whole, arguments.out / "run-all", arguments.hops, fit, validates=False)
+    run = train(whole, arguments.out / "run-all", model, fit, validates=False)
     text = report(run, pipeline.evaluate_run(run, whole, tuple(PUBLISHED)), epochs)
     (arguments.out / "yelp2018.md").write_text(text, encoding="utf-8")
     print(text)
