@@ -74,7 +74,7 @@ def plain_epoch(train: Interactions, device: torch.device) -> Callable[[], None]
 
 def our_epoch(train: Interactions, sampler: SamplerConfig, device: torch.device) -> Callable[[], None]:
     model = LightGCNModel(train, embedding_size=SIZE, hops=HOPS).to(device)
-    config = FitConfig(epochs=1, batch_size=BATCH, check_every=1, max_steps=None)
+    config = FitConfig(epochs=1, batch_size=BATCH, check_every=1)
     inputs = SamplerInputs(SIZE, None, 0, trees=random_trees(train.n_items))
     built, candidates = sampler.build(inputs), UniformCandidates(train)
 

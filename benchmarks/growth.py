@@ -56,7 +56,7 @@ def measure_one(split: Path, copies: int, model: str, steps: str) -> dict[str, f
 
     def watch(epoch: int, step: int, n_steps: int, loss: float, best: float) -> None:  # noqa: ARG001
         if step in (1, n_steps):
-            started.append(time.process_time() / (1 - 1 / n_steps))
+            started.append(time.process_time() / (1 - 1 / max(n_steps, 2)))
 
     built_sampler = sampler.build(SamplerInputs(built.final_size, None, 0))
     fitted = fit_model(built, positives, built_sampler, source, config, validate=None, watch=watch)

@@ -26,7 +26,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def measured(*rounds: Seconds) -> MeasuredLoop:
     """A loop whose measurements are given; one too many is an error."""
     seconds = iter(rounds)
-    return MeasuredLoop("a loop", lambda: next(seconds))
+    return MeasuredLoop("a loop", tuple(rounds[0]), lambda: next(seconds))
 
 
 def test_the_speeds_are_measured_once_and_kept(file: Path) -> None:
@@ -45,9 +45,15 @@ def test_they_are_measured_again_on_demand(file: Path) -> None:
 
 
 def test_loops_share_the_file(file: Path) -> None:
-    one, other = measured({"a": 1.0}), MeasuredLoop("another loop", lambda: {"x": 1.0})
+    one, other = measured({"a": 1.0}), MeasuredLoop("another loop", ("x",), lambda: {"x": 1.0})
     assert (one.fastest(), other.fastest()) == ("a", "x")
     assert set(*json.loads(file.read_text()).values()) == {"a loop", "another loop"}
+
+
+def test_a_new_implementation_is_measured(file: Path) -> None:
+    assert measured({"a": 1.0}).fastest() == "a"
+    speeds._read_or_measure.cache_clear()
+    assert measured({"a": 1.0, "b": 0.5}).fastest() == "b"
 
 
 @pytest.mark.parametrize("broken", ["not json", "[]", '{"x": 3}', '{"x": {"a loop": "numba"}}'])
@@ -75,7 +81,7 @@ def test_processes_that_start_together_agree(file: Path) -> None:
     """Each would choose another implementation; the first to hold the lock decides for both."""
     code = (
         "import sys; from hardneg.speeds import MeasuredLoop\n"
-        "print(MeasuredLoop('a loop', lambda: {'a': float(sys.argv[1]), 'b': 1.5}).fastest())"
+        "print(MeasuredLoop('a loop', ('a', 'b'), lambda: {'a': float(sys.argv[1]), 'b': 1.5}).fastest())"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", code, seconds], stdout=subprocess.PIPE, text=True)

@@ -16,6 +16,7 @@ from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import Anchor, Backbone
 from hardneg.sampling import (
     CandidateSource,
+    InBatchSource,
     ItemNeighbours,
     MinedNegatives,
     NegativeSampler,
@@ -129,6 +130,12 @@ def sampler_problem(config: FitConfig, sampler: SamplerConfig) -> str | None:
     if source != UniformSource() and (sampler.own_source is not None or not loss.reads_negatives):
         part = f"loss {loss.kind!r} has none" if sampler.own_source is None else f"sampler {sampler.kind!r} has its own"
         return f"found fit.candidates {source.kind!r}, but {part}; leave fit.candidates out"
+    used = source if sampler.own_source is None else sampler.own_source
+    if config.order == "by-user" and loss.corrects_bias and isinstance(used, InBatchSource):
+        return (
+            f"found fit.order by-user, with which loss {loss.kind!r} cannot correct the bias of candidates from the batch; "
+            "use fit.order each-pair, or fit.loss.correct_bias false"
+        )
     return None
 
 
@@ -137,6 +144,8 @@ def require_usable(config: FitConfig, sampler: SamplerConfig, inputs: FitInputs)
     loss = config.loss
     if problem := sampler_problem(config, sampler):
         raise ConfigError(problem)
+    if config.order == "by-user" and inputs.extra is not None and inputs.extra.weight > 0:
+        raise ConfigError("found fit.order by-user, which has no place for extra positives; use fit.order each-pair")
     if inputs.weights is not None and not loss.takes_weights:
         raise ConfigError(
             f"loss {loss.kind!r} has no term for each negative, found weights of negatives; choose another fit.loss, or "

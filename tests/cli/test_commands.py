@@ -20,6 +20,7 @@ from hardneg import artifacts
 from hardneg.cli.main import app
 from hardneg.data import simulate
 from hardneg.data.truth import FOLDER
+from hardneg.speeds import MeasuredLoop, Seconds
 
 SMALL = simulate.SimulationConfig(n_users=150, n_items=100, shown=60, like_rate=0.2)
 SHARES = ("--train", 0.7, "--valid", 0.1, "--test", 0.2)
@@ -278,6 +279,24 @@ def test_doctor_describes_the_machine() -> None:
     assert str(facts["packaged MiniLM"]).startswith("present")
     assert int(str(facts["cores"])) >= 1
     assert re.search(r"float32 [\d,]+ GFLOP/s, bfloat16 [\d,]+ GFLOP/s", str(facts["matrix products"]))
+
+
+def test_doctor_times_loops_again_with_so_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARDNEG_CACHE", str(tmp_path))
+    measured: list[tuple[str, bool]] = []
+
+    def seconds(self: MeasuredLoop, *, again: bool = False) -> Seconds:
+        measured.append((self.name, again))
+        return dict.fromkeys(self.implementations, 0.002)
+
+    monkeypatch.setattr(MeasuredLoop, "seconds", seconds)
+    facts = values_of("doctor", "--measure", "--threads", 2)
+    assert facts["product of the graph with a table"] == "numba (numba 2 ms, mkl 2 ms, numba, 16 bits 2 ms)"
+    assert facts["ranking of all items"] == "exact (exact 2 ms, 16-bit shortlist 2 ms)"
+    assert [name for name, afresh in measured if afresh] == [
+        "product of the graph with a table",
+        "ranking of all items",
+    ]
 
 
 def test_an_item_table_whose_ids_match_nothing_is_said_to_be_the_reason(tmp_path: Path) -> None:

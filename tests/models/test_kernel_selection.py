@@ -27,7 +27,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Seconds], None]:
             def seconds(self, *, again: bool = False) -> Seconds:
                 return seconds
 
-        monkeypatch.setattr(graph, "PRODUCT", Fixed("a loop", dict))
+        monkeypatch.setattr(graph, "PRODUCT", Fixed("a loop", (), dict))
 
     return replace
 
@@ -55,10 +55,11 @@ def test_16_bits_that_are_slower_are_named(measure: Callable[[Seconds], None]) -
     of_32, of_16 = Graph(pairs), Graph(pairs, storage="float16")
     measure({"numba": 1.0, "mkl": 2.0, graph.SIXTEEN_BITS: 3.0})
     assert (
-        of_16.speed_warning(CPU) == "storage float16 takes 3.0 times as long as float32 on this machine; leave it out"
+        of_16.speed_warning(CPU)
+        == "storage float16 takes 3.0 times as long as float32 on this machine, for a table of 50,000 rows; leave it out"
     )
     assert of_32.speed_warning(CPU) == of_16.speed_warning(torch.device("cuda")) == ""
-    measure({"numba": 1.0, "mkl": 2.0, graph.SIXTEEN_BITS: 0.9})
+    measure({"numba": 1.0, "mkl": 2.0, graph.SIXTEEN_BITS: 1.05})
     assert of_16.speed_warning(CPU) == ""
 
 

@@ -139,7 +139,7 @@ def test_the_faster_ranking_is_taken_and_named_and_a_slower_one_warns(
         def seconds(self, *, again: bool = False) -> Seconds:
             return {ranking.EXACT: 1.0, ranking.SHORTLIST: 3.0}
 
-    monkeypatch.setattr(ranking, "RANKING", ExactIsFaster("a loop", dict))
+    monkeypatch.setattr(ranking, "RANKING", ExactIsFaster("a loop", (), dict))
     words = "evaluate", made, "--split", folders / "split"
     warning = "WARNING: the 16-bit shortlist takes 3.0 times as long as the exact ranking on this machine; leave it out"
     assert "WARNING" not in run(*words).output
@@ -147,7 +147,9 @@ def test_the_faster_ranking_is_taken_and_named_and_a_slower_one_warns(
     assert notes["ranked by"] == "exact"
     assert SLOWER not in notes
     measured = values(made / "evaluation")
-    shutil.rmtree(made / "evaluation")
     assert warning in run(*words, "--shortlist").output
     assert artifacts.read_manifest(made / "evaluation", "evaluation")["notes"]["ranked by"] == "16-bit shortlist"
     assert values(made / "evaluation") == measured
+    assert "WARNING" not in run(*words).output, "the finished evaluation is read"
+    assert run(*words, "--exact").exit_code == 0
+    assert artifacts.read_manifest(made / "evaluation", "evaluation")["notes"]["ranked by"] == "exact"

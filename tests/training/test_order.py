@@ -9,10 +9,12 @@ import pytest
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError
+from hardneg.fitting import sampler_problem
 from hardneg.models.config import MF
 from hardneg.random import generator
-from hardneg.sampling import SamplerInputs, Uniform, UniformCandidates
+from hardneg.sampling import InBatchSampling, InBatchSource, SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import ExtraPositives, FitConfig, Positives, fit_model
+from hardneg.training.losses import SampledSoftmax
 from hardneg.training.order import draw_order
 
 
@@ -59,6 +61,18 @@ def test_by_user_refuses_extra_positives(train: Interactions) -> None:
         draw_order(positives, "by-user", generator(3, "order", 1))
     unused = Positives(train, ExtraPositives(more, weight=0))
     assert len(draw_order(unused, "by-user", generator(3, "order", 1))) == 20
+
+
+def test_by_user_refuses_what_it_cannot_correct() -> None:
+    corrected = SampledSoftmax(correct_bias=True)
+    by_user = FitConfig(order="by-user", loss=corrected)
+    assert "cannot correct the bias" in str(sampler_problem(by_user, InBatchSampling()))
+    assert "cannot correct the bias" in str(
+        sampler_problem(by_user.model_copy(update={"candidates": InBatchSource()}), Uniform())
+    )
+    for usable in (FitConfig(loss=corrected), FitConfig(order="by-user", loss=SampledSoftmax(correct_bias=False))):
+        assert sampler_problem(usable, InBatchSampling()) is None
+    assert sampler_problem(by_user, Uniform()) is None
 
 
 def test_training_draws_as_configured(train: Interactions) -> None:

@@ -109,7 +109,7 @@ class ScoringOptions:
         bool | None,
         Option(
             "--shortlist/--exact",
-            show_default="the faster one here",
+            show_default="exact, unless the other is clearly faster here",
             help="Rank in 16 bits first: faster with bfloat16 hardware, equal but for ties within rounding.",
         ),
     ] = None
@@ -196,7 +196,8 @@ def _emit_evaluation(shared: OutputOptions, scoring: ScoringOptions, folder: Pat
     values = {"users": len(per_user), "metrics": frame.to_dicts(), **notes, "out": str(folder)}
     if BELOW in notes:
         echo(f"WARNING: {BELOW}: {notes[BELOW]}", err=True)
-    warn_if_slower(notes)
+    if scoring.shortlist:
+        warn_if_slower(notes)
     shared.emit(values, render_table(headers, cells), following, written=folder)
 
 

@@ -27,6 +27,8 @@ EXACT, SHORTLIST = "exact", "16-bit shortlist"
 """Names of both ways to find the best items."""
 MEASURED_USERS, MEASURED_ITEMS, ROUNDS = 512, 10_000, 5
 """Size of the ranking that is measured, and number of measurements."""
+CLEARLY = 0.8
+"""Share of the exact ranking's time up to which a shortlist is taken without being asked for."""
 
 ScoreFunction = Callable[[Indices], Tensor]
 """Users (block,) -> scores of every item (block, n_items)."""
@@ -121,12 +123,12 @@ def inner_product(
 
     shortlist: on the CPU, preselect items in bfloat16 and rank them in float32. The ranking is the same, except for
     items whose scores differ only by float32 rounding. Faster on processors with bfloat16 multiplication, else slower.
-    None: where it is possible and was measured to be faster on this machine.
+    None: where it is possible and was measured to be clearly faster on this machine.
     Raises ConfigError where it is asked for together with a bonus, or with scores by items.
     """
     if shortlist is None:
         possible = bonus is None and by_items is None and embeddings.users[0].device.type == "cpu"
-        shortlist = possible and RANKING.fastest() == SHORTLIST
+        shortlist = possible and preferred_ranking() == SHORTLIST
     if shortlist and bonus is not None:
         raise ConfigError("found a reranked run, whose bonuses a shortlist cannot rank; leave --shortlist out")
     if shortlist and by_items is not None:
@@ -154,7 +156,16 @@ def measure_rankings() -> Seconds:
     return best_of_rounds({EXACT: partial(rank, shortlist=False), SHORTLIST: partial(rank, shortlist=True)}, ROUNDS)
 
 
-RANKING = MeasuredLoop("ranking of all items", measure_rankings)
+RANKING = MeasuredLoop("ranking of all items", (EXACT, SHORTLIST), measure_rankings)
+
+
+def preferred_ranking() -> str:
+    """Return the ranking that evaluations use: a shortlist only where it takes at most CLEARLY of the exact time.
+
+    Deeper rankings, longer embeddings and fewer items than were measured favour the exact one.
+    """
+    seconds = RANKING.seconds()
+    return SHORTLIST if seconds[SHORTLIST] <= CLEARLY * seconds[EXACT] else EXACT
 
 
 def evaluate_scores(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Vocabulary
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Evaluation, PairBonus, Popularity, evaluate_scores, inner_product, is_lower
-from hardneg.evaluation.ranking import InnerProduct
+from hardneg.evaluation.ranking import EXACT, SHORTLIST, InnerProduct
 from hardneg.evaluation.released import PROTOCOL, WARNING, released_mask
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
@@ -39,9 +40,9 @@ PART = f"test, {PROTOCOL} mask"
 """Replaces "test" in the metrics, so that no table mistakes one for the other."""
 MASKED, SPARED = "masked added positives", "held-out added positives, not masked"
 """Notes of the manifest: numbers of pairs."""
-POPULARITY, BELOW = "popularity", "below popularity"
 RANKED_BY = "ranked by"
 """Note of an evaluation: the exact ranking or the 16-bit shortlist."""
+POPULARITY, BELOW = "popularity", "below popularity"
 """Notes of an evaluation: a metric of the most popular items; a warning where the run is clearly lower."""
 BUNDLE = "bundle"
 """Kind of a folder with a run's scores and all known pairs, which recommends without a split."""
@@ -143,9 +144,17 @@ def evaluate_run(
     mask_valid: bool = False,
     shortlist: bool | None = None,
 ) -> Path:
-    """Score a run (see `evaluation_stage`) into a folder inside it, one for each mask, and return that folder."""
+    """Score a run (see `evaluation_stage`) into a folder inside it, one for each mask, and return that folder.
+
+    A finished evaluation that ranked in another way than `shortlist` says is made again.
+    """
     stage = evaluation_stage(run_dir, split_dir, metrics, mask_valid=mask_valid, shortlist=shortlist)
-    return stage.run(run_dir / (MASK_VALID if mask_valid else EVALUATION), replace=True)
+    folder = run_dir / (MASK_VALID if mask_valid else EVALUATION)
+    if shortlist is not None and stage.is_finished(folder):
+        ranked_by = artifacts.read_manifest(folder, EVALUATION)["notes"].get(RANKED_BY)
+        if ranked_by != (SHORTLIST if shortlist else EXACT):
+            shutil.rmtree(folder)
+    return stage.run(folder, replace=True)
 
 
 def _add_metrics(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from hardneg.checkpoint import CheckpointFile, TrainingState, copy_tensors
 from hardneg.config import BatchSize, Config, MetricName, Seed, Steps
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, TrainingDivergedError
-from hardneg.models import Anchor, compute_training_pass
+from hardneg.models import Anchor, Backbone, compute_training_pass
 from hardneg.models.anchor import anchor_loss
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
@@ -41,7 +41,7 @@ class FitConfig(Config):
     epochs: Steps = 300
     """Maximum number of passes over the training pairs."""
     batch_size: BatchSize = 2048
-    """Training pairs per step; `max_steps` raises it for large data."""
+    """Training pairs per step; max_steps may raise it for large data."""
     learning_rate: PositiveFloat = 3e-3
     """Learning rate of the optimizer; sgd needs a larger one than adam, 0.05 to 0.2."""
     l2: NonNegativeFloat = 1e-4
@@ -62,15 +62,18 @@ class FitConfig(Config):
     """adam changes all tables once for each batch; sgd changes the rows of one pair after the other, for mf with the loss bpr."""
     order: PairOrder = "each-pair"
     """each-pair trains on every pair once an epoch; by-user draws a user, then one of its pairs, as often as there are pairs."""
-    max_steps: Steps | None = 100
-    """Most steps of an epoch: larger data has larger batches, and a learning rate that grows with their square root; null for batch_size on any data. Models with a loss of their own keep batch_size."""
+    max_steps: Steps | None = None
+    """Maximum number of steps per epoch: larger data gets larger batches and a larger learning rate (`training.steps`); null keeps batch_size. NGCF, models with a loss of their own, sgd and direct-au keep it as well."""
     later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates", "optimizer", "order", "max_steps"})
 
-    def step_size(self, n_pairs: int, model: nn.Module) -> StepSize:
-        """Return the batch size and the learning rate for this many pairs; see `training.steps`."""
+    def step_size(self, n_pairs: int, model: nn.Module, numbers: int) -> StepSize:
+        """Return the batch size and the learning rate for this many train pairs; see `training.steps`.
+
+        numbers: of a pair, in the rows of its candidates.
+        """
         usual = StepSize(self.batch_size, self.learning_rate)
         keeps = self.optimizer == "sgd" or self.loss.compares_pairs or hasattr(model, "training_pass")
-        return usual if keeps else limit_steps(n_pairs, usual, self.max_steps)
+        return usual if keeps else limit_steps(n_pairs, usual, self.max_steps, numbers)
 
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
@@ -179,7 +182,9 @@ class _Loop:
         if self.config.optimizer == "sgd":
             require_trained_tables(self.model, self.config.loss, self.positives, self.anchor)
         self.of_batch = self.candidates if isinstance(self.candidates, ReadsBatch) else None
-        self.step_size = self.config.step_size(len(self.positives), self.model)
+        self.n_candidates = self.sampler.n_candidates if self.config.loss.reads_negatives else 0
+        numbers = max(1, self.n_candidates) * cast(Backbone, self.model).final_size
+        self.step_size = self.config.step_size(len(self.positives.train), self.model, numbers)
         rate = self.step_size.learning_rate
         self.adam = torch.optim.Adam(self.parameters, lr=rate, fused=self.device.type == "cpu")
 
@@ -217,9 +222,8 @@ class _Loop:
     def _step(self, batch: Batch, n_train: int) -> tuple[float, Negatives]:
         rows, users = batch.rows.cpu().numpy(), batch.users.cpu().numpy()
         stream = Stream(self.config.seed, "candidates", batch.epoch)
-        n = self.sampler.n_candidates if self.config.loss.reads_negatives else 0
         source = self.candidates if self.of_batch is None else self.of_batch.of_batch(rows)
-        drawn = source.draw(rows, users, n=n, stream=stream)
+        drawn = source.draw(rows, users, n=self.n_candidates, stream=stream)
         candidates = torch.from_numpy(drawn).to(self.device)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
         judged = self.positives.triplets

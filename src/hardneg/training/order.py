@@ -19,12 +19,12 @@ def draw_order(positives: Positives, order: PairOrder, rng: Generator) -> Indice
 
     each-pair: a permutation. by-user: draws with replacement of a user with pairs, then of one of the user's pairs, as the
     release of LightGCN does; a user with many pairs then weighs as much as one with few. A pair that an epoch draws twice has
-    the same candidates both times. Extra positives are refused.
+    the same candidates both times. Raises ConfigError with extra positives.
     """
     if order == "each-pair":
         return rng.permutation(len(positives))
     if len(positives) > len(positives.train):
-        raise ConfigError("fit.order is by-user, which has no place for extra positives; use fit.order each-pair")
+        raise ConfigError("found fit.order by-user, which has no place for extra positives; use fit.order each-pair")
     counts, starts = positives.train.counts, positives.train.starts
     users = rng.choice(np.flatnonzero(counts), len(positives))
     return np.asarray(starts[users] + rng.integers(0, counts[users]))
