@@ -181,6 +181,8 @@ def _scalar(value: Any) -> str:
     """Return a value as YAML reads it back; text with special signs in quotes."""
     import yaml
 
+    if value is None:
+        return "null"
     if isinstance(value, float):
         return f"{value:g}" if "e" not in f"{value:g}" else f"{value:.0e}"
     if not isinstance(value, str):
