@@ -1,6 +1,6 @@
 """Time and memory of an epoch and an evaluation as the data grows: copies of a split's users, with `fit.max_steps` and without.
 
-    python benchmarks/growth.py data/sports-split [--copies 1 10 100] [--models lightgcn mf] [--most-exact 2] [--repeats 3] [--out benchmarks/results/growth.md]
+    python benchmarks/growth.py data/sports-split [--copies 1 10 100] [--models lightgcn mf] [--max-steps 50] [--most-exact 2] [--repeats 3] [--out benchmarks/results/growth.md]
 
 Every measurement is a process of its own with one thread, so that its largest memory is its own. The sizes take turns; an epoch
 is divided by the exact one of one copy in the same turn, in processor seconds. Exact means batches of 2,048 pairs on any data.
@@ -32,9 +32,7 @@ from hardneg.report import printers
 from hardneg.sampling import SamplerConfig, SamplerInputs
 from hardneg.training import FitConfig, Positives, fit_model
 
-STEPS = ("exact", "limited")
-MAX_STEPS = 50
-"""Limit of the steps of an epoch. One copy of Sports has 84 in batches of 2,048, and keeps its quality with 8 (studies/steps.yaml)."""
+EXACT = "exact"
 SLOW = 20
 """Copies from which one turn is measured."""
 
@@ -52,7 +50,7 @@ def measure_one(split: Path, copies: int, model: str, steps: str) -> dict[str, f
     train, test = repeat_users(read.train, copies), repeat_users(read.test, copies)
     built = ModelConfig.model_validate({"kind": model}).build(train, seed=0)
     sampler = SamplerConfig.model_validate({"kind": "uniform"})
-    config = FitConfig(epochs=1, check_every=1, max_steps=MAX_STEPS if steps == "limited" else None)
+    config = FitConfig(epochs=1, check_every=1, max_steps=None if steps == EXACT else int(steps))
     positives, started = Positives(train), list[float]()
     source = build_source(sampler, config, positives, train)
     # The first step compiles: the clock starts after it, and the rest is scaled to all steps.
@@ -101,7 +99,7 @@ def table(measured: dict[tuple[str, str, int], list[dict[str, float]]]) -> str:
     ]
     rows = []
     for (model, steps, copies), turns in measured.items():
-        of_one = measured[model, "exact", min(n for _, _, n in measured)]
+        of_one = measured[model, EXACT, min(n for _, _, n in measured)]
         ratios = [turn["epoch"] / one["epoch"] for turn, one in zip(turns, of_one, strict=False)]
         middle = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
         cells = [f"{middle[name]:,.0f}" for name in ("pairs", "batch")] + [f"{middle['epoch']:.2f}", spread(ratios)]
@@ -115,6 +113,7 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--models", nargs="+", default=["lightgcn", "mf"])
+    parser.add_argument("--max-steps", type=int, default=50)
     parser.add_argument("--most-exact", type=int, default=2, help="copies from which exact epochs are left out")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="also write the table to this file")
@@ -127,9 +126,9 @@ def main() -> None:
     measured: dict[tuple[str, str, int], list[dict[str, float]]] = {}
     for turn in range(arguments.repeats):
         for model in arguments.models:
-            for steps in STEPS:
+            for steps in (EXACT, str(arguments.max_steps)):
                 for copies in sorted(arguments.copies):
-                    if copies >= (arguments.most_exact if steps == "exact" else SLOW if turn else math.inf):
+                    if copies >= (arguments.most_exact if steps == EXACT else SLOW if turn else math.inf):
                         continue
                     answer = run_one(arguments.split, copies, model, steps)
                     measured.setdefault((model, steps, copies), []).append(answer)

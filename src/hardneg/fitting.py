@@ -144,8 +144,6 @@ def require_usable(config: FitConfig, sampler: SamplerConfig, inputs: FitInputs)
     loss = config.loss
     if problem := sampler_problem(config, sampler):
         raise ConfigError(problem)
-    if config.order == "by-user" and inputs.extra is not None and inputs.extra.weight > 0:
-        raise ConfigError("found fit.order by-user, which has no place for extra positives; use fit.order each-pair")
     if inputs.weights is not None and not loss.takes_weights:
         raise ConfigError(
             f"loss {loss.kind!r} has no term for each negative, found weights of negatives; choose another fit.loss, or "

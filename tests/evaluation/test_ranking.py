@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tests.fixed_speeds import FixedSpeeds
 
 from hardneg.data import Interactions
 from hardneg.errors import DataError
 from hardneg.evaluation import PairBonus, Popularity, inner_product, ranking, top_items
 from hardneg.evaluation.kernels import order_keys
 from hardneg.evaluation.shortlist import RoundedTable, _key_values, _keys_at_or_below, error_bound
-from hardneg.speeds import MeasuredLoop, Seconds
 from hardneg.types import Embeddings
 
 SCORES = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # few values: many ties
@@ -162,11 +162,7 @@ def test_a_clearly_faster_shortlist_is_taken_where_it_is_possible(
 ) -> None:
     seconds = {ranking.EXACT: 1.0, ranking.SHORTLIST: shortlist}
 
-    class Fixed(MeasuredLoop):
-        def seconds(self, *, again: bool = False) -> Seconds:
-            return seconds
-
-    monkeypatch.setattr(ranking, "RANKING", Fixed("a loop", (), dict))
+    monkeypatch.setattr(ranking, "RANKING", FixedSpeeds(seconds))
     embeddings, seen = tables(3, 16, 1.0, 1.0)
     bonus = PairBonus(seen, np.ones(len(seen)))
     assert inner_product(embeddings, shortlist=None).ranking == taken

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from tests.fixed_speeds import FixedSpeeds
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError
 from hardneg.models import graph
 from hardneg.models.graph import Graph
-from hardneg.speeds import MeasuredLoop, Seconds
+from hardneg.speeds import Seconds
 
 CPU = torch.device("cpu")
 
@@ -23,11 +24,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Seconds], None]:
     monkeypatch.delenv(graph.VARIABLE, raising=False)
 
     def replace(seconds: Seconds) -> None:
-        class Fixed(MeasuredLoop):
-            def seconds(self, *, again: bool = False) -> Seconds:
-                return seconds
-
-        monkeypatch.setattr(graph, "PRODUCT", Fixed("a loop", (), dict))
+        monkeypatch.setattr(graph, "PRODUCT", FixedSpeeds(seconds))
 
     return replace
 

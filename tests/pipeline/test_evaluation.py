@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.cli.test_commands import run, succeed
+from tests.fixed_speeds import FixedSpeeds
 from tests.suspect_folders import write_folder
 
 from hardneg import artifacts, load_run, pipeline
@@ -19,7 +20,7 @@ from hardneg.data import split as splits
 from hardneg.evaluation import evaluate_scores, ranking
 from hardneg.judging.suspects import Suspects
 from hardneg.pipeline import RunConfig
-from hardneg.speeds import SLOWER, MeasuredLoop, Seconds
+from hardneg.speeds import SLOWER
 from hardneg.stage import Draft, Stage
 from hardneg.training import FitConfig
 
@@ -135,11 +136,7 @@ def test_an_evaluation_ranks_test_pairs_and_masks_what_it_says(folders: Path, ma
 def test_the_faster_ranking_is_taken_and_named_and_a_slower_one_warns(
     folders: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class ExactIsFaster(MeasuredLoop):
-        def seconds(self, *, again: bool = False) -> Seconds:
-            return {ranking.EXACT: 1.0, ranking.SHORTLIST: 3.0}
-
-    monkeypatch.setattr(ranking, "RANKING", ExactIsFaster("a loop", (), dict))
+    monkeypatch.setattr(ranking, "RANKING", FixedSpeeds({ranking.EXACT: 1.0, ranking.SHORTLIST: 3.0}))
     words = "evaluate", made, "--split", folders / "split"
     warning = "WARNING: the 16-bit shortlist takes 3.0 times as long as the exact ranking on this machine; leave it out"
     assert "WARNING" not in run(*words).output

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
@@ -113,10 +114,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     from hardneg import pipeline
     from hardneg.cli.config_files import read_run_file
     from hardneg.config import overrides
-    from hardneg.pipeline.epoch_limit import CONTINUED, STILL_RISING
-    from hardneg.pipeline.suspect_use import UNCHANGED_USERS, WITHOUT_TRIPLET, suspects_warning
-    from hardneg.pipeline.text import describe_texts
-    from hardneg.pipeline.training import STEP_SIZE
+    from hardneg.pipeline.suspect_use import suspects_warning
 
     fit = {name: value for name in ("epochs", "seed") if (value := getattr(options, name)) is not None}
     config, folders = read_run_file(
@@ -136,7 +134,18 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
         stage = pipeline.train_stage(options.split, config, **folders.model_dump(), device=shared.device, watch=watch)
         notes = run_stage(stage, out, earlier=options.config)
     warn_if_slower(notes)
-    text = f"best epoch {notes['best epoch']} of {notes['epochs']} by validation {config.fit.select}"
+    text = _describe_run(notes, config.fit.select)
+    shared.emit_folder(out, notes, text, ("evaluate", out, "--split", options.split))
+
+
+def _describe_run(notes: Mapping[str, Any], select: str) -> str:
+    """Return what a run notes, in one line. select: the validation metric that chose the epoch."""
+    from hardneg.pipeline.epoch_limit import CONTINUED, STILL_RISING
+    from hardneg.pipeline.suspect_use import UNCHANGED_USERS, WITHOUT_TRIPLET
+    from hardneg.pipeline.text import describe_texts
+    from hardneg.pipeline.training import STEP_SIZE
+
+    text = f"best epoch {notes['best epoch']} of {notes['epochs']} by validation {select}"
     text += f"; went on after epoch {notes[CONTINUED]}" if CONTINUED in notes else ""
     if raised := notes.get(STEP_SIZE):
         text += f"; batches of {raised['batch_size']:,} pairs with learning rate {raised['learning_rate']:.2g} (fit.max_steps)"
@@ -150,4 +159,4 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
         text += f"; {unchanged:,} users keep their suspects as candidates, since they have no other"
     if missing := notes.get(WITHOUT_TRIPLET):
         text += f"; {missing:,} users have no triplet, since fewer than two of their labels differ"
-    shared.emit_folder(out, notes, text, ("evaluate", out, "--split", options.split))
+    return text

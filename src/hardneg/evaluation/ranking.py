@@ -72,7 +72,7 @@ class InnerProduct:
 
     @property
     def ranking(self) -> str:
-        """How the best items are found: exact or shortlist."""
+        """Return how the best items are found: exact or shortlist."""
         return EXACT if self.shortlist is None else SHORTLIST
 
     def speed_warning(self) -> str:
