@@ -1,10 +1,11 @@
-"""Stages that are killed while they write, each in a process of its own: `python killed_stages.py STAGE FOLDER KILLS`.
+"""Stages that are killed while they write, each attempt in a process: `python killed_stages.py FOLDER KILLS [STAGES]`.
 
 Every attempt is a fork of this process, which itself computes nothing, so that imports are paid once.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from hardneg.studies import Search
 from hardneg.training import FitConfig
 
 KILLED = 137
+IMPORTED_LATE = ("torch._dynamo", "transformers.models.bert.modeling_bert", "peft", "optuna")  # at a stage's first use
 FIT = FitConfig(epochs=6, check_every=1, batch_size=2048)
 RUN = RunConfig(model=MF(embedding_size=4), sampler=MixGCF(candidates=4), fit=FIT)
 TUNING = TuningConfig(epochs=2, batch_size=128, pairs=512, checkpoint_every=1, look_every=2)
@@ -158,13 +160,11 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): artifacts.file_hash(path) for path in files}
 
 
-def main(stage: str, root: Path, kills: int) -> None:
-    """Print the number of kills after which the result or its surroundings differed from an unbroken call."""
-    torch.set_num_threads(1)
-    act, counted = STAGES[stage], root / "count"
-    assert attempt(lambda: prepare(root)) == 0
-    assert attempt(lambda: act(root, root / "whole"), -1, counted) == 0
-    whole, points, wrong = contents(root / "whole"), int(counted.read_text()), []
+def check(act: Callable[[Path, Path], None], root: Path, kills: int) -> dict[str, object]:
+    """Return the number of writes, and the kills after which the result or its surroundings differed."""
+    whole, counted = root / "whole", root / "count"
+    assert attempt(lambda: act(root, whole), -1, counted) == 0
+    expected, points, wrong = contents(whole), int(counted.read_text()), []
     beside = {path.name for path in root.iterdir()} | {"broken"}
     for number in range(kills):
         kill_at = 1 + number * points // kills
@@ -172,11 +172,22 @@ def main(stage: str, root: Path, kills: int) -> None:
         assert attempt(lambda: act(root, root / "broken")) == 0
         found = contents(root / "broken")
         left = {path.name for path in root.iterdir()} - beside
-        if found != whole or left:
-            wrong.append((kill_at, sorted(set(found.items()) ^ set(whole.items())), sorted(left)))
+        if found != expected or left:
+            wrong.append((kill_at, sorted(set(found.items()) ^ set(expected.items())), sorted(left)))
         shutil.rmtree(root / "broken")
-    sys.stdout.write(json.dumps({"points": points, "wrong": wrong}) + "\n")
+    shutil.rmtree(whole)
+    return {"points": points, "wrong": wrong}
+
+
+def main(root: Path, kills: int, stages: list[str]) -> None:
+    """Print what `check` finds for every stage as one JSON object."""
+    torch.set_num_threads(1)
+    for module in IMPORTED_LATE:
+        importlib.import_module(module)
+    assert attempt(lambda: prepare(root)) == 0
+    found = {stage: check(STAGES[stage], root, kills) for stage in stages or STAGES}
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

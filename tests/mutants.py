@@ -10,12 +10,15 @@ import contextlib
 import importlib
 import io
 import sys
+import time
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from _pytest.runner import runtestprotocol
 from numba.core.caching import NullCache
 
 SOURCES = Path(__file__).parents[1] / "src"
@@ -469,11 +472,11 @@ def _compiled(module: Any, other: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _replace_compiled(old: Any, new: Any) -> Any:
-    """Replace a compiled function in every module of the package that imported it."""
+    """Replace a compiled function in every module of the package and its tests that imported it."""
     places = [
         (vars(module), name)
         for key, module in list(sys.modules.items())
-        if key.startswith("hardneg")
+        if key.startswith(("hardneg", "tests"))
         for name, value in list(vars(module).items())
         if value is old
     ]
@@ -482,43 +485,48 @@ def _replace_compiled(old: Any, new: Any) -> Any:
     return lambda: [values.update({name: old}) for values, name in places]
 
 
-def survives(mutant: Mutant) -> bool:
-    """Return True where every named test passes although the fault is planted."""
-    import pytest
+class Detection:
+    """A pytest plugin that plants one fault after the other, each with its tests; tests are collected once."""
 
-    tests = [str(Path(__file__).parent / test) for test in mutant.tests]
-    options = [
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "not slow and not real",
-        "--rootdir",
-        str(Path(__file__).parents[1]),
-    ]
-    with planted(mutant), contextlib.redirect_stdout(io.StringIO()):
-        code = pytest.main([*options, *tests])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise SystemExit(f"{mutant.fault}: no test ran ({code!r}) of {', '.join(mutant.tests)}; name tests that exist")
-    return code == pytest.ExitCode.OK
+    def __init__(self, mutants: list[Mutant]) -> None:
+        self.mutants = mutants
+        self.left: list[str] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Print which faults are detected, with seconds, in place of running every test once."""
+        for mutant in self.mutants:
+            items = [item for item in session.items if any(_named(item, test) for test in mutant.tests)]
+            if not items:
+                raise pytest.UsageError(f"{mutant.fault}: none of {', '.join(mutant.tests)}; name tests that exist")
+            start = time.perf_counter()
+            with planted(mutant), contextlib.redirect_stdout(io.StringIO()):
+                detected = any(_fails(item) for item in items)
+            self.left += [] if detected else [mutant.fault]
+            print(
+                f"{time.perf_counter() - start:6.1f} s  {'detected' if detected else 'SURVIVES'}  {mutant.fault}",
+                flush=True,
+            )
+        return True
+
+
+def _named(item: pytest.Item, test: str) -> bool:
+    """Return True where `test` (FOLDER, FILE or FILE::NAME below tests) names an item, whatever its parameters."""
+    return f"{item.nodeid}[".startswith(tuple(f"tests/{test}{end}" for end in ("/", "::", "[")))
+
+
+def _fails(item: pytest.Item) -> bool:
+    """Run one test whose fixtures are all made anew, so that they have the fault too."""
+    return any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
 
 
 def main(chosen: list[str]) -> None:
     """Print the faults that no named test detects; exit code 1 if there are any. chosen: parts of faults, or all."""
-    import time
-
-    left = []
-    for mutant in MUTANTS:
-        if not chosen or any(part in mutant.fault for part in chosen):
-            start = time.perf_counter()
-            survived = survives(mutant)
-            left += [mutant.fault] if survived else []
-            print(
-                f"{time.perf_counter() - start:6.1f} s  {'SURVIVES' if survived else 'detected'}  {mutant.fault}",
-                flush=True,
-            )
-    sys.exit(bool(left))
+    faults = [mutant for mutant in MUTANTS if not chosen or any(part in mutant.fault for part in chosen)]
+    tests = sorted({str(Path(__file__).parent / test.partition("::")[0]) for mutant in faults for test in mutant.tests})
+    quick = ["-m", "not slow and not real", "-p", "no:cacheprovider", "--capture=no"]
+    detection = Detection(faults)
+    code = pytest.main([*quick, "--rootdir", str(Path(__file__).parents[1]), *tests], plugins=[detection])
+    sys.exit(int(code) or bool(detection.left))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
-from torch.optim import Optimizer
 
 from hardneg import artifacts, storage
 from hardneg.errors import DataError
@@ -24,6 +23,18 @@ from hardneg.types import Observer
 
 Tensors = Mapping[str, Tensor]
 """Name -> tensor."""
+
+
+class KeepsMoments(Protocol):
+    """An optimizer as torch's: its state dictionary has "state" -> position of a parameter -> name -> tensor."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Restore a state."""
+        ...
 
 
 @dataclass
@@ -79,7 +90,7 @@ class CheckpointFile:
         """Path of the file."""
         return self.folder / self.name
 
-    def save(self, state: TrainingState, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> None:
+    def save(self, state: TrainingState, current: Tensors, adam: KeepsMoments, observers: Sequence[Observer] = ()) -> None:
         """Replace the file; equal states give equal bytes. current: all trained tensors."""
         tensors = {f"current/{name}": value for name, value in current.items()}
         tensors |= {f"best/{name}": value for name, value in state.best.items()}
@@ -90,7 +101,7 @@ class CheckpointFile:
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         _write(self.path, {"key": self.key, "state": progress, "observers": observations}, contiguous)
 
-    def load(self, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> TrainingState | None:
+    def load(self, current: Tensors, adam: KeepsMoments, observers: Sequence[Observer] = ()) -> TrainingState | None:
         """Restore the arguments from the file and return the state; None if there is no file.
 
         Raises DataError if the file is unreadable or belongs to another key.

@@ -26,6 +26,7 @@ from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
 from hardneg.sampling import CandidateSource, NegativeSampler, SourceConfig, UniformSource
 from hardneg.sampling.sampler import ReadsBatch, ReportsProbabilities, find_epoch_reader, items_read, keeps_candidates
+from hardneg.training.adam import Adam
 from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
 from hardneg.training.order import PairOrder, draw_order
@@ -185,8 +186,7 @@ class _Loop:
         self.n_candidates = self.sampler.n_candidates if self.config.loss.reads_negatives else 0
         numbers = max(1, self.n_candidates) * cast(Backbone, self.model).final_size
         self.step_size = self.config.step_size(len(self.positives.train), self.model, numbers)
-        rate = self.step_size.learning_rate
-        self.adam = torch.optim.Adam(self.parameters, lr=rate, fused=self.device.type == "cpu")
+        self.adam = Adam(self.parameters, self.step_size.learning_rate)
 
     def run_epoch(self, state: TrainingState) -> None:
         """Train on as many pairs as there are, in a fresh order."""
@@ -263,7 +263,7 @@ class _Loop:
         return loss
 
     def _step_of_adam(self, loss: Tensor) -> None:
-        self.adam.zero_grad(set_to_none=True)
+        self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self.parameters:
             parameter.grad = None if parameter.grad is None else to_dense(parameter.grad)
