@@ -90,7 +90,9 @@ class CheckpointFile:
         """Path of the file."""
         return self.folder / self.name
 
-    def save(self, state: TrainingState, current: Tensors, adam: KeepsMoments, observers: Sequence[Observer] = ()) -> None:
+    def save(
+        self, state: TrainingState, current: Tensors, adam: KeepsMoments, observers: Sequence[Observer] = ()
+    ) -> None:
         """Replace the file; equal states give equal bytes. current: all trained tensors."""
         tensors = {f"current/{name}": value for name, value in current.items()}
         tensors |= {f"best/{name}": value for name, value in state.best.items()}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import binom, mannwhitneyu, poisson
 from torch import Tensor
 
 from hardneg.data.interactions import Interactions, union
@@ -67,6 +66,8 @@ def check_nearest(vectors: Floats, items: Floats, split: Split, name: str, *, by
 
 def _find_too_many(pairs: Interactions, split: Split, *, by_chance: bool) -> str:
     """Return the sign that held-out pairs were added to unobserved pairs, "" where there is none."""
+    from scipy.stats import binom, poisson
+
     parts = {"test": split.test, "validation": split.valid}
     hits = {name: _count(pairs, part) for name, part in parts.items()}
     ratio = MANY_BY_CHANCE if by_chance else MANY
@@ -93,6 +94,8 @@ def check_scores(score: Callable[[Indices], Tensor], split: Split, *, by_chance:
     part that score higher. Test pairs are compared with validation pairs, and both with train pairs. by_chance: as in
     `check_pairs`.
     """
+    from scipy.stats import mannwhitneyu
+
     known = union(union(split.train, split.valid), split.test)
     parts = {"train": split.train, "validation": split.valid, "test": split.test}
     ranks = {name: _rank_pairs(score, part, known) for name, part in parts.items()}
@@ -142,6 +145,8 @@ def _expected(pairs: Interactions, part: Interactions, train: Interactions) -> t
 
 
 def _find_too_few(pairs: Interactions, split: Split) -> str:
+    from scipy.stats import poisson
+
     for name, part in (("test", split.test), ("validation", split.valid), ("held-out", union(split.valid, split.test))):
         n, (expected, _) = _count(pairs, part), _expected(pairs, part, split.train)
         p = float(poisson.cdf(n, expected))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy.stats import poisson
 
 from hardneg.data import columns as c
 from hardneg.data.interactions import union
@@ -48,6 +47,8 @@ def check_titles(profiles: list[str], split: Split) -> Check:
 
     profiles: one per user. Titles that occur among the texts of the user's train items do not count.
     """
+    from scipy.stats import poisson
+
     held = union(split.valid, split.test)
     own = _count_named(profiles, split, held.users, held.items)
     rounds = [generator(seed, "titles of other users").permutation(held.users) for seed in range(5)]

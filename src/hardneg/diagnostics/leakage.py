@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from scipy.special import comb
-from scipy.stats import binom, poisson
 
 from hardneg.data import columns as c
 from hardneg.data.interactions import Interactions, union
@@ -149,11 +148,15 @@ def _upper_tail(count: int, expected: float, most: int) -> float:
     A hypergeometric number is a sum of independent indicators; of all such sums with one mean, the binomial has the
     heaviest tails beyond it (Hoeffding, 1956).
     """
+    from scipy.stats import binom
+
     return float(binom.sf(count - 1, most, expected / max(most, 1))) if count > expected else 1.0
 
 
 def _lower_tail(count: int, expected: float, most: int) -> float:
     """Return an upper bound of the probability of at most `count`."""
+    from scipy.stats import binom
+
     return float(binom.cdf(count, most, expected / max(most, 1))) if count < expected else 1.0
 
 
@@ -183,6 +186,8 @@ def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float 
 
 
 def _check_part(judged: Suspects, is_suspect: Flags, train: Interactions, pairs: Interactions, name: str) -> Check:
+    from scipy.stats import poisson
+
     is_held_out = pairs.contains(judged.users, judged.items)
     n_both, n_held_out, n_suspects = (int(x.sum()) for x in (is_held_out & is_suspect, is_held_out, is_suspect))
     overlaps = [_expected_overlap(strata, is_suspect, is_held_out) for strata in (judged.users, judged.items)]

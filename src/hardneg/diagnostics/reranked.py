@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split
@@ -43,6 +42,8 @@ def _check_places(pairs: Interactions, total: Floats, split: Split, *, by_chance
     The place of a candidate is the share of the user's other unobserved candidates with higher scores. It fails where
     test candidates have far better places than validation candidates or the reverse, or where nearly all have the best.
     """
+    from scipy.stats import mannwhitneyu
+
     question = "held-out candidates are ordered as by a judge that did not see them"
     parts = {"test": split.test, "validation": split.valid}
     places = {name: _find_places(pairs, total, part, union(split.valid, split.test)) for name, part in parts.items()}

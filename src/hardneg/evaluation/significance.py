@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from hardneg.errors import DataError
 from hardneg.random import generator
@@ -126,8 +126,8 @@ def _describe_difference(
         margin, p = 0.0, float(abs(observed) <= rounding)
     else:
         freedom = degrees_of_freedom()
-        margin = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-        p = float(2 * stats.t.sf(abs(observed) / error, freedom))
+        margin = float(special.stdtrit(freedom, (1 + level) / 2)) * error
+        p = float(2 * special.stdtr(freedom, -abs(observed) / error))
     interval = (observed, observed - margin, observed + margin)
     return Difference(*interval, p, *(value / base if base else float("nan") for value in interval))
 

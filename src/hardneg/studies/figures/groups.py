@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from hardneg.data import split as splits
 from hardneg.evaluation import group_by_item_share
@@ -54,7 +54,7 @@ def _point(line: dict[str, Any]) -> dict[str, object]:
     """Return a row of numbers from a line of the comparison of groups."""
     margin = None
     if line["sd"] is not None:
-        margin = float(stats.t.ppf(0.975, line["seeds"] - 1) * line["sd"] / np.sqrt(line["seeds"]))
+        margin = float(special.stdtrit(line["seeds"] - 1, 0.975) * line["sd"] / np.sqrt(line["seeds"]))
     ends = {} if margin is None else {"low": line["mean"] - margin, "high": line["mean"] + margin}
     name = line["group"].removesuffix(" train pairs").removesuffix(" train pair")
     return {"series": line["method"], "x_name": name, "value": line["mean"], **ends, "verdict": line["verdict"]}

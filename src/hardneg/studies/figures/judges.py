@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from hardneg import artifacts
 from hardneg.data import noise as noises
@@ -52,7 +52,7 @@ def _draw(panel: Panel, measured: dict[str, Identification], key: str) -> Figure
     for (name, one), test, p in zip(measured.items(), tests, holm([test.p for test in tests]), strict=True):
         side = BETTER if test.mean > 0 else WORSE
         verdict = side if p < SIGNIFICANT else UNDECIDED
-        margin = float(stats.t.ppf(0.975, len(one.auc) - 1) * one.auc.std(ddof=1) / np.sqrt(len(one.auc)))
+        margin = float(special.stdtrit(len(one.auc) - 1, 0.975) * one.auc.std(ddof=1) / np.sqrt(len(one.auc)))
         mean = float(one.auc.mean())
         rows.append(
             {

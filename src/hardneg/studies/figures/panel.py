@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.report import tables
@@ -99,7 +99,7 @@ def value_of(by_seed: Floats) -> dict[str, float | None]:
     n, mean = len(by_seed), float(by_seed.mean())
     if n < 2:
         return {"value": mean, "low": None, "high": None}
-    margin = float(stats.t.ppf(0.975, n - 1) * by_seed.std(ddof=1) / np.sqrt(n))
+    margin = float(special.stdtrit(n - 1, 0.975) * by_seed.std(ddof=1) / np.sqrt(n))
     return {"value": mean, "low": mean - margin, "high": mean + margin}
 
 
