@@ -196,10 +196,10 @@ MUTANTS = (
         ("test_fitting.py::test_validation_ranks_validation_pairs_and_masks_train_pairs",),
     ),
     Mutant(
-        "of equal scores the higher item ranks first",
+        "items that equal the last of the best are not ranked",
         "evaluation.kernels",
-        "while place > 0 and best_scores[place - 1] < score:",
-        "while place > 0 and best_scores[place - 1] <= score:",
+        "if row[place] >= bound:",
+        "if row[place] > bound:",
         ("evaluation/test_ranking.py::test_the_best_equal_those_of_sorting",),
     ),
     Mutant(

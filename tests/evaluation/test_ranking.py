@@ -17,7 +17,8 @@ from hardneg.evaluation.kernels import order_keys
 from hardneg.evaluation.shortlist import RoundedTable, _key_values, _keys_at_or_below, error_bound
 from hardneg.types import Embeddings
 
-SCORES = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # few values: many ties
+FEW = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0])  # many ties
+SCORES = st.one_of(FEW, st.floats(width=32))  # also infinite ones and NaN
 
 
 def sorted_items(scores: np.ndarray, seen: Interactions, k: int) -> list[list[int]]:
@@ -30,7 +31,7 @@ def sorted_items(scores: np.ndarray, seen: Interactions, k: int) -> list[list[in
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     hnp.arrays(np.float32, st.tuples(st.just(4), st.integers(1, 200)), elements=SCORES),
     st.sets(st.tuples(st.integers(0, 3), st.integers(0, 199))),
@@ -43,7 +44,18 @@ def test_the_best_equal_those_of_sorting(scores: np.ndarray, pairs: set[tuple[in
     table, before = torch.from_numpy(scores), scores.copy()
     found = top_items(lambda block: table[torch.from_numpy(block)], np.arange(4), seen, k)
     assert found.tolist() == sorted_items(before, seen, k)
-    assert (scores == before).all(), "the caller's scores are left as they are"
+    np.testing.assert_array_equal(scores, before, "the caller's scores are left as they are")
+
+
+@pytest.mark.parametrize("part", [1, 7, 64, 150])
+def test_a_catalogue_in_parts_has_the_best_of_the_whole(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small whole numbers: products without rounding, and many ties across parts."""
+    rng = np.random.default_rng(part)
+    users, items = (torch.from_numpy(rng.integers(-2, 3, (n, 3)).astype(np.float32)) for n in (9, 150))
+    seen = Interactions.of(*np.nonzero(rng.random((9, 150)) < 0.2), n_users=9, n_items=150)
+    monkeypatch.setattr(ranking, "PART", part)
+    found = top_items(inner_product(Embeddings((users,), (items,), "mean")), np.arange(9), seen, 40)
+    assert found.tolist() == sorted_items((users @ items.T).numpy(), seen, 40)
 
 
 @settings(max_examples=60, deadline=None)

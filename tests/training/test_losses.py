@@ -421,7 +421,7 @@ def test_the_objective_reads_weights_probabilities_and_vectors() -> None:
     items = torch.cat([batch.positives.unsqueeze(1), chosen], dim=1)
     rows = tables.final_users[batch.users], tables.final_items[items]
     result = objective(batch, tables, Items(chosen, log_q=log_q), 0.0, ranking=loss)
-    assert torch.equal(result, loss.of_rows(*rows, None, log_q))
+    torch.testing.assert_close(result, loss.of_rows(*rows, None, log_q))
     vectors = tables.final_items[chosen]
     synthesized = Vectors(vectors, vectors, chosen.unsqueeze(2), ("item",))
     plain = SampledSoftmax(temperature=0.5)

@@ -1,7 +1,12 @@
-"""Compiled kernels of ranking: mask seen items and keep the k best in one pass over a row of scores."""
+"""Compiled kernels of ranking: mask seen items and keep the k best scores of a row.
+
+Scores are compared as integers in the order of the floats. A best item is one integer, its key: score x 2^32 + (2^31 - 1 - item),
+so that of equal scores the lower item has the higher key, and k best keys need neither branches nor a second array.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,58 +16,53 @@ from hardneg.compiled import compiled, reordering
 from hardneg.types import Floats, Indices
 
 Numbers = NDArray[Any]
-"""Scores, or integer keys with the same order."""
+"""Scores as integers with the order of the floats: int32 of float32, int16 of bfloat16."""
 LOWEST = -(2**15)
-"""Key of seen items, below the key of every number."""
+"""Score of seen items among int16, below that of every number."""
+LOWEST_32 = -(2**31)
+"""Score of seen items, NaN and -inf among int32."""
+NO_KEY = -(2**63)
+"""Key where there is no item."""
+LAST_ITEM = 2**31 - 1
+_INFINITY, _SIZE = 0x7F800000, 0x7FFFFFFF
 
-CHUNK = 64
-"""Scores compared with the k-th best at once; most chunks contain none that is better."""
+
+def items_of(keys: Indices) -> Indices:
+    """Return the items of keys, -1 for none."""
+    return np.where(keys == NO_KEY, -1, LAST_ITEM - (keys & 0xFFFFFFFF))
 
 
 @compiled
-def top_k(begin: int, end: int, scores: Floats, users: Indices, starts: Indices, seen: Indices, best: Indices) -> None:
-    """Write the items of the highest scores[b] to best[b], best first, ties by lower item, -1 past the last.
+def top_k(
+    begin: int, end: int, bits: Numbers, offset: int, users: Indices, starts: Indices, seen: Indices, keys: Indices
+) -> None:
+    """Take the scores of items offset, offset + 1, ... into the best keys so far.
 
-    scores: (block, n_items) float32, overwritten with -inf for items that users[b] has seen. starts, seen: offsets and
-    items of every user. Items with score -inf or NaN are never ranked. best: (block, k).
+    bits: (block, some items), float32 scores seen as int32, overwritten. starts, seen: offsets and ascending items of
+    every user; seen items are not ranked, nor are scores of -inf or NaN. keys: (block, k) in descending order.
     """
-    best_scores = np.empty(best.shape[1], np.float32)
+    columns, bounds = np.empty(_n_columns(bits.shape[1], keys.shape[1]), bits.dtype), np.empty_like(keys[0])
     for b in range(begin, end):
-        best[b, :] = -1
-        _select_unseen(scores[b], seen[starts[users[b]] : starts[users[b] + 1]], -np.inf, best_scores, best[b])
+        _order_floats(bits[b])
+        _mask(bits[b], offset, seen[starts[users[b]] : starts[users[b] + 1]], LOWEST_32)
+        _keep_best(bits[b], offset, LOWEST_32, columns, bounds, keys[b])
 
 
 @compiled
-def _select_unseen(row: Numbers, seen: Indices, lowest: Any, best_scores: Numbers, items: Indices) -> None:
-    """Set the seen items of a row to `lowest`, then find its best scores above `lowest` and their items."""
-    for item in seen:
-        row[item] = lowest
-    best_scores[:] = lowest
-    for first in range(0, len(row), CHUNK):
-        stop = min(first + CHUNK, len(row))
-        if _any_above(row, first, stop, best_scores[-1]):
-            for item in range(first, stop):
-                if row[item] > best_scores[-1]:
-                    _insert(best_scores, items, row[item], item)
-
-
-@compiled
-def _any_above(row: Numbers, first: int, stop: int, bound: Any) -> bool:
-    # Counting instead of stopping at the first has no branch, so the comparisons are vectorised.
-    above = 0
-    for place in range(first, stop):
-        above += row[place] > bound
-    return above > 0
-
-
-@compiled
-def _insert(best_scores: Numbers, items: Indices, score: Any, item: int) -> None:
-    """Insert a score that exceeds the last of the descending `best_scores`, behind its equals."""
-    place = len(best_scores) - 1
-    while place > 0 and best_scores[place - 1] < score:
-        best_scores[place], items[place] = best_scores[place - 1], items[place - 1]
-        place -= 1
-    best_scores[place], items[place] = score, item
+def _order_floats(bits: Numbers) -> None:
+    """Convert float32 bits as int32, in place, to integers with the order of the floats; -0.0 equals 0.0."""
+    infinity, size, lowest = (
+        np.int32(_INFINITY),
+        np.int32(_SIZE),
+        np.int32(LOWEST_32),
+    )  # 64 bits would halve the vectors
+    for i in range(len(bits)):
+        ordered = np.int32(bits[i] ^ ((bits[i] >> np.int32(31)) & size))
+        if ordered == np.int32(-1):
+            ordered = np.int32(0)
+        if ordered > infinity or ordered < -infinity:
+            ordered = lowest
+        bits[i] = ordered
 
 
 @compiled
@@ -74,36 +74,101 @@ def order_keys(bits: Numbers) -> None:
 
 
 @compiled
+def _mask(row: Numbers, offset: int, seen: Indices, lowest: int) -> None:
+    """Set the scores of seen items to `lowest`; row: scores of items from `offset` on."""
+    for place in range(np.searchsorted(seen, offset), len(seen)):
+        if seen[place] >= offset + len(row):
+            break
+        row[seen[place] - offset] = lowest
+
+
+@compiled
+def _n_columns(n_items: int, k: int) -> int:
+    """Return the number of columns for which comparing columns and comparing scores of k columns cost the same."""
+    return min(n_items, max(16, int(math.sqrt(n_items * k)) // 16 * 16))
+
+
+@compiled
+def _column_maxima(row: Numbers, columns: Numbers) -> None:
+    """Set columns[c] to the highest of row[c], row[c + n], row[c + 2 n], ... for n columns, in vectors."""
+    n = len(columns)
+    columns[:] = row[:n]
+    for first in range(n, len(row), n):
+        part = row[first : first + n]
+        for c in range(len(part)):
+            if part[c] > columns[c]:  # noqa: PLR1730 - max() of numba has 64 bits
+                columns[c] = part[c]
+
+
+@compiled
+def _keep_best(row: Numbers, offset: int, lowest: int, columns: Numbers, bounds: Indices, keys: Indices) -> None:
+    """Take scores above `lowest` into the k best keys so far. columns, bounds: space for work, (columns,), (k,).
+
+    The k best of the scores so far and of the maxima of columns are scores of k items. So no item below the last of
+    them is needed, and few columns have a maximum that reaches it.
+    """
+    _column_maxima(row, columns)
+    bounds[:] = keys
+    bound = max(lowest + 1, bounds[-1] >> 32)
+    for c in range(len(columns)):
+        if columns[c] > bound:
+            _insert(bounds, np.int64(columns[c]) << 32)
+            bound = max(lowest + 1, bounds[-1] >> 32)
+    for c in range(len(columns)):
+        if columns[c] >= bound:
+            for place in range(c, len(row), len(columns)):
+                if row[place] >= bound:
+                    _insert(keys, (np.int64(row[place]) << 32) + LAST_ITEM - offset - place)
+
+
+@compiled
+def _insert(keys: Indices, key: Any) -> None:
+    """Insert a key into descending keys, which lose their last."""
+    for place in range(len(keys)):
+        higher = max(keys[place], key)
+        key = min(keys[place], key)
+        keys[place] = higher
+
+
+@compiled
 def kth_best(
-    begin: int, end: int, keys: Numbers, users: Indices, starts: Indices, seen: Indices, k: int, last: Numbers
+    begin: int, end: int, rows: Numbers, users: Indices, starts: Indices, seen: Indices, k: int, last: Numbers
 ) -> None:
-    """Write the k-th highest of keys[b] (block, n_items) int16 to last[b]; seen items of users[b] are set to LOWEST."""
-    best_scores, items = np.empty(k, np.int16), np.empty(k, np.int64)
+    """Write the k-th highest of rows[b] (block, n_items) int16 to last[b]; seen items of users[b] are set to LOWEST."""
+    columns, bounds, keys = (
+        np.empty(_n_columns(rows.shape[1], k), np.int16),
+        np.empty(k, np.int64),
+        np.empty(k, np.int64),
+    )
     for b in range(begin, end):
-        _select_unseen(keys[b], seen[starts[users[b]] : starts[users[b] + 1]], LOWEST, best_scores, items)
-        last[b] = best_scores[-1]
+        _mask(rows[b], 0, seen[starts[users[b]] : starts[users[b] + 1]], LOWEST)
+        keys[:] = NO_KEY
+        _keep_best(rows[b], 0, LOWEST, columns, bounds, keys)
+        last[b] = max(keys[-1] >> 32, LOWEST)
 
 
 @reordering
 def rescore(
-    begin: int, end: int, keys: Numbers, bounds: Numbers, queries: Floats, table: Floats, best: Indices
+    begin: int, end: int, rows: Numbers, bounds: Numbers, queries: Floats, table: Floats, keys: Indices
 ) -> None:
-    """Write to best[b] the items with the highest float32 inner products among those with keys[b] >= bounds[b].
+    """Take the items with rows[b] >= bounds[b] into the best keys by their float32 inner products.
 
-    queries: (block, size). table: (n_items, size). best: (block, k), -1 past the last.
+    queries: (block, size). table: (n_items, size). keys: (block, k).
     """
-    best_scores = np.empty(best.shape[1], np.float32)
+    columns = np.empty(_n_columns(rows.shape[1], keys.shape[1]), np.int16)
+    score = np.empty(1, np.float32)
     for b in range(begin, end):
-        row = keys[b]
-        best_scores[:] = -np.inf
-        best[b, :] = -1
-        for first in range(0, len(row), CHUNK):
-            stop = min(first + CHUNK, len(row))
-            if _any_above(row, first, stop, bounds[b] - 1):
-                for item in range(first, stop):
-                    if row[item] >= bounds[b] and row[item] > LOWEST:
+        row, bound = rows[b], max(bounds[b], LOWEST + 1)
+        _column_maxima(row, columns)
+        for c in range(len(columns)):
+            if columns[c] >= bound:
+                for item in range(c, len(row), len(columns)):
+                    if row[item] >= bound:
                         total = np.float32(0.0)
                         for d in range(queries.shape[1]):
                             total += queries[b, d] * table[item, d]
-                        if total > best_scores[-1]:
-                            _insert(best_scores, best[b], total, item)
+                        score[0] = total
+                        bits = score.view(np.int32)
+                        _order_floats(bits)
+                        if bits[0] > LOWEST_32:
+                            _insert(keys[b], (np.int64(bits[0]) << 32) + LAST_ITEM - item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation.kernels import top_k
+from hardneg.evaluation.kernels import NO_KEY, items_of, top_k
 from hardneg.evaluation.metrics import METRICS, parse_metric
 from hardneg.evaluation.reranking import PairBonus
 from hardneg.evaluation.shortlist import Shortlist
@@ -21,7 +21,9 @@ from hardneg.speeds import MeasuredLoop, Seconds, best_of_rounds
 from hardneg.types import Embeddings, Flags, Floats, Indices
 
 BLOCK = 128
-"""Users scored at once, which takes BLOCK x n_items x 4 bytes."""
+"""Users scored at once."""
+PART = 8192
+"""Items scored at once by inner products, which takes BLOCK x PART x 4 bytes, 4 MiB; other scores are of all items."""
 
 EXACT, SHORTLIST = "exact", "16-bit shortlist"
 """Names of both ways to find the best items."""
@@ -66,9 +68,18 @@ class InnerProduct:
 
     def __call__(self, block: Indices) -> Tensor:
         """Return the scores (block, n_items) of users (block,)."""
-        scores = self.users[torch.from_numpy(block).to(self.users.device)] @ self.items
+        scores = self.of_part(block)
         scores = scores if self.by_items is None else scores + self.by_items(block)
         return scores if self.bonus is None else self.bonus.add_to(scores, block)
+
+    def of_part(self, block: Indices, part: slice = slice(None)) -> Tensor:
+        """Return the inner products of users (block,) with a part of the items, (block, items of the part)."""
+        return self.users[torch.from_numpy(block).to(self.users.device)] @ self.items[:, part]
+
+    @property
+    def is_plain(self) -> bool:
+        """Return True if scores are inner products alone, in main memory."""
+        return self.bonus is None and self.by_items is None and self.users.device.type == "cpu"
 
     @property
     def ranking(self) -> str:
@@ -219,13 +230,22 @@ def top_items(score: ScoreFunction, users: Indices, seen: Interactions, k: int) 
         return score.top_items(users, seen, k)
     if isinstance(score, InnerProduct) and score.shortlist is not None:
         return score.shortlist.top_items(users, seen, k)
+    keys = np.full((len(users), min(k, seen.n_items)), NO_KEY)
+    for offset, scores in _score_parts(score, users, seen.n_items):
+        in_chunks(top_k, len(users), scores.view(np.int32), offset, users, seen.starts, seen.items, keys)
+    return items_of(keys)
+
+
+def _score_parts(score: ScoreFunction, users: Indices, n_items: int) -> Iterator[tuple[int, Floats]]:
+    """Yield the first item of a part of the catalogue and its scores (users, items), which may be overwritten."""
+    if isinstance(score, InnerProduct) and score.is_plain:
+        for first in range(0, n_items, PART):
+            yield first, score.of_part(users, slice(first, first + PART)).numpy()
+        return
     scores = score(users)
-    if scores.shape != (len(users), seen.n_items):
-        raise DataError(f"found scores {tuple(scores.shape)}, expected {(len(users), seen.n_items)} (users x items)")
-    best = np.empty((len(users), min(k, scores.shape[1])), np.int64)
-    masked = np.array(scores.cpu().numpy(), np.float32)  # a copy, which the kernel overwrites
-    in_chunks(top_k, len(users), masked, users, seen.starts, seen.items, best)
-    return best
+    if scores.shape != (len(users), n_items):
+        raise DataError(f"found scores {tuple(scores.shape)}, expected {(len(users), n_items)} (users x items)")
+    yield 0, np.array(scores.cpu().numpy(), np.float32)
 
 
 def _find_hits(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
-from hardneg.evaluation.kernels import LOWEST, kth_best, order_keys, rescore
+from hardneg.evaluation.kernels import LOWEST, NO_KEY, items_of, kth_best, order_keys, rescore
 from hardneg.types import Floats, Indices
 
 UNIT_16, UNIT_32 = 2.0**-8, 2.0**-24
@@ -61,7 +61,7 @@ class Shortlist:
         k, chosen = min(k, len(self.items.table)), torch.from_numpy(block)
         keys = (self.users.table_16[chosen] @ self.columns).view(torch.int16).numpy()
         order_keys(keys)
-        last, best = np.empty(len(block), np.int16), np.empty((len(block), k), np.int64)
+        last, best = np.empty(len(block), np.int16), np.full((len(block), k), NO_KEY)
         in_chunks(kth_best, len(block), keys, block, seen.starts, seen.items, k, last)
         kth_value = _key_values(last)
         slack = 2 * error_bound(self.users, self.items)[block]
@@ -69,7 +69,7 @@ class Shortlist:
         bounds[last == LOWEST] = LOWEST
         queries, table = self.users.table[chosen].numpy(), self.items.table.numpy()
         in_chunks(rescore, len(block), keys, bounds, queries, table, best)
-        return best
+        return items_of(best)
 
 
 SMALLEST = 2.0**-120

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -78,8 +78,17 @@ class LossConfig(PluginConfig):
         ...
 
 
-class ScoreLoss(LossConfig):
+@runtime_checkable
+class OfScores(Protocol):
     """A loss of the inner products of users and items alone."""
+
+    def of_scores(self, positive: Tensor, negatives: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:
+        """Return the mean loss of scores: positive (batch,), negatives (batch, n). The others are those of `of_rows`."""
+        ...
+
+
+class ScoreLoss(LossConfig):
+    """A loss of the inner products of users and items alone, without a pass of its own over rows."""
 
     def of_rows(self, users: Tensor, items: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:
         """Return the loss of the inner products."""
@@ -108,7 +117,13 @@ class BPR(LossConfig):
         if self.several == "joint" or items.shape[1] <= 2:
             return bpr_of_rows(users, items, weights)
         scores = _inner_products(users, items)
-        return mean_bpr(scores[:, 0], scores[:, 1:], weights)
+        return self.of_scores(scores[:, 0], scores[:, 1:], weights, None)
+
+    def of_scores(self, positive: Tensor, negatives: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:  # noqa: ARG002
+        """Return `bpr`, `weighted_bpr` or `mean_bpr`."""
+        if self.several == "mean":
+            return mean_bpr(positive, negatives, weights)
+        return bpr(positive, negatives) if weights is None else weighted_bpr(positive, negatives, weights)
 
 
 class SampledSoftmax(ScoreLoss):

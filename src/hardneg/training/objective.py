@@ -14,7 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
-from hardneg.training.losses import BPR, LossConfig
+from hardneg.training.item_scores import item_scores, squared_norms
+from hardneg.training.losses import BPR, LossConfig, OfScores
 from hardneg.training.triplets import JudgedTriplets
 from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, gather_rows
 
@@ -154,6 +155,8 @@ def _pair_loss(
     ranking.require_inputs(negatives.weights, log_q)
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
+        if items.shape[1] > 2 and isinstance(ranking, OfScores):
+            return _loss_of_scores(batch, items, negatives, embeddings, l2_weight, ranking)
         scored, ego = gather_rows(embeddings.final_items, items), list[Tensor]()
     else:
         items = batch.positives.unsqueeze(1)
@@ -165,6 +168,20 @@ def _pair_loss(
         loss = loss + l2_weight * l2(
             gather_rows(embeddings.users[0], batch.users), gather_rows(embeddings.items[0], items), *ego
         )
+    return loss
+
+
+def _loss_of_scores(
+    batch: Batch, items: Tensor, negatives: Items, embeddings: Embeddings, l2_weight: float, ranking: OfScores
+) -> Tensor:
+    """Return the loss of several negatives that are items: no row for each of them, in the loss and in L2."""
+    users = gather_rows(embeddings.final_users, batch.users)
+    scores = item_scores(users, embeddings.final_items, items)
+    loss = ranking.of_scores(scores[:, 0], scores[:, 1:], negatives.weights, negatives.log_q)
+    if l2_weight > 0:
+        squares = gather_rows(embeddings.users[0], batch.users).square().sum()
+        squares = squares + squared_norms(embeddings.items[0], items)
+        loss = loss + l2_weight * squares / (2 * len(items))
     return loss
 
 

@@ -1,0 +1,81 @@
+"""Scores of many items for each pair without a row for each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hardneg.compiled import reordering
+from hardneg.models.kernels import prefetch_row
+from hardneg.types import Floats, Indices, gather_rows
+
+AHEAD = 4
+"""Items between the current one and the one whose row is prefetched."""
+
+
+def item_scores(users: Tensor, table: Tensor, items: Tensor) -> Tensor:
+    """Return the inner products of users (batch, size) with rows of table (n_items, size) at items (batch, n): (batch, n).
+
+    Same values as gathering (batch, n, size) rows, up to rounding. On the CPU nothing of that size exists: rows are read
+    where they are, and their gradient is a table of n_items rows.
+    """
+    if table.device.type != "cpu" or table.dtype != torch.float32:
+        return (gather_rows(table, items) * users.unsqueeze(1)).sum(dim=2)
+    scores: Tensor = _ItemScores.apply(users, table, items)  # type: ignore[no-untyped-call]
+    return scores
+
+
+def squared_norms(table: Tensor, items: Tensor) -> Tensor:
+    """Return the sum of the squared norms of the rows of table (n_items, size) at items (any shape, which may repeat)."""
+    counts = torch.bincount(items.flatten(), minlength=len(table))
+    index = counts.nonzero().squeeze(1)
+    return (counts[index] * gather_rows(table, index).square().sum(dim=1)).sum()
+
+
+class _ItemScores(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, table: Tensor, items: Tensor) -> Tensor:
+        users, table, items = users.detach().contiguous(), table.detach().contiguous(), items.contiguous()
+        ctx.save_for_backward(users, table, items)
+        scores = np.empty(items.shape, np.float32)
+        _score(users.numpy(), table.numpy(), items.numpy(), scores)
+        return torch.from_numpy(scores)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        users, table, items = ctx.saved_tensors
+        of_users, of_table = torch.zeros_like(users), torch.zeros_like(table)
+        arrays = (tensor.numpy() for tensor in (users, table, items, gradient.contiguous(), of_users, of_table))
+        _add_gradients(*arrays)
+        return of_users, of_table, None
+
+
+@reordering
+def _score(users: Floats, table: Floats, items: Indices, scores: Floats) -> None:
+    """Set scores[b, k] = users[b] . table[items[b, k]]."""
+    n, size, flat, near = items.shape[1], users.shape[1], table.reshape(-1), items.reshape(-1)
+    for b in range(len(users)):
+        for k in range(n):
+            prefetch_row(flat, near[min(b * n + k + AHEAD, len(near) - 1)] * size, size)
+            item, score = items[b, k], np.float32(0.0)
+            for d in range(size):
+                score += users[b, d] * table[item, d]
+            scores[b, k] = score
+
+
+@reordering
+def _add_gradients(
+    users: Floats, table: Floats, items: Indices, gradient: Floats, of_users: Floats, of_table: Floats
+) -> None:
+    """Add the gradient of scores (batch, n) to those of users and of the table, pair by pair."""
+    for b in range(len(users)):
+        for k in range(items.shape[1]):
+            item, share = items[b, k], gradient[b, k]
+            for d in range(users.shape[1]):
+                of_users[b, d] += share * table[item, d]
+                of_table[item, d] += share * users[b, d]
