@@ -156,8 +156,8 @@ MUTANTS = (
     Mutant(
         "the test of a difference is one-sided",
         "evaluation.significance",
-        "p = float(2 * stats.t.sf(abs(observed) / error, freedom))",
-        "p = float(stats.t.sf(abs(observed) / error, freedom))",
+        "p = float(2 * special.stdtr(freedom, -abs(observed) / error))",
+        "p = float(special.stdtr(freedom, -abs(observed) / error))",
         ("evaluation/test_significance_references.py",),
     ),
     Mutant(
@@ -194,6 +194,27 @@ MUTANTS = (
         "return {name: float(value.mean()) for name, value in self.values.items()}",
         "return {name: float(value.sum() / (self.users.max() + 1)) for name, value in self.values.items()}",
         ("test_fitting.py::test_validation_ranks_validation_pairs_and_masks_train_pairs",),
+    ),
+    Mutant(
+        "parts of the catalogue have the items of the first part",
+        "evaluation.kernels",
+        "LAST_ITEM - offset - place",
+        "LAST_ITEM - place",
+        ("evaluation/test_ranking.py::test_a_catalogue_in_parts_has_the_best_of_the_whole",),
+    ),
+    Mutant(
+        "repeated negatives have the gradient of one",
+        "training.item_scores",
+        "return (counts[index] * gather_rows(table, index).square().sum(dim=1)).sum()",
+        "return gather_rows(table, index).square().sum(dim=1).sum()",
+        ("training/test_item_scores.py::test_squared_norms_count_repeated_rows",),
+    ),
+    Mutant(
+        "the steps of Adam are not counted after a restart",
+        "training.adam",
+        'name: value if name == "step" else',
+        'name: torch.zeros_like(value) if name == "step" else',
+        ("training/test_adam.py::test_steps_are_those_of_torch_to_the_bit_also_after_a_restart",),
     ),
     Mutant(
         "items that equal the last of the best are not ranked",

@@ -19,6 +19,11 @@ def compiled(function: F) -> F:
     return _compile(function)
 
 
+def inlined(function: F) -> F:
+    """Compile a function whose code becomes part of every compiled caller, so that loops over it can use vectors."""
+    return _compile(function, inline="always")
+
+
 def reordering(function: F) -> F:
     """Compile a function of inner products: the compiler may sum in vector lanes, in the same order at every call."""
     return _compile(function, fastmath={"reassoc", "contract"})

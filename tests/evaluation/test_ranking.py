@@ -58,6 +58,13 @@ def test_a_catalogue_in_parts_has_the_best_of_the_whole(part: int, monkeypatch: 
     assert found.tolist() == sorted_items((users @ items.T).numpy(), seen, 40)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_embeddings_of_another_precision_are_ranked(kind: torch.dtype) -> None:
+    embeddings = Embeddings((torch.eye(3, dtype=kind),), (torch.arange(12, dtype=kind).reshape(4, 3),), "mean")
+    nobody = Interactions.of(np.array([], int), np.array([], int), n_users=3, n_items=4)
+    assert top_items(inner_product(embeddings), np.arange(3), nobody, 3).tolist() == [[3, 2, 1]] * 3
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sets(st.tuples(st.integers(0, 4), st.integers(0, 11)), min_size=1), st.integers(1, 15))
 def test_popular_items_equal_those_of_scoring_all(pairs: set[tuple[int, int]], k: int) -> None:

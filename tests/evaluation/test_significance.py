@@ -37,9 +37,9 @@ def test_real_trainings_against_themselves_are_rarely_called_different(store: tu
             "ndcg@10"
         ]
 
-    runs, called, rng = np.stack([trained(seed) for seed in range(300)]), 0, np.random.default_rng(0)
+    pool, called, rng = np.stack([trained(seed) for seed in range(300)]), 0, np.random.default_rng(0)
     for repetition in range(REPETITIONS):
-        values = runs[rng.choice(len(runs), 6, replace=False)]
+        values = pool[rng.choice(len(pool), 6, replace=False)]
         found = compare_methods(values[:3], values[3:], resamples=500, seed=repetition)
         called += not found.low <= 0 <= found.high
     assert called / REPETITIONS <= STATED

@@ -15,6 +15,7 @@ from hardneg.models import LightGCNModel
 from hardneg.random import Stream
 from hardneg.sampling import ANS, DENS, DNS, SamplerConfig, SamplerInputs, UniformCandidates
 from hardneg.sampling.ans import NEAREST, ANSSampler
+from hardneg.sampling.gate_kernels import sigmoid
 from hardneg.training import FitConfig, fit_model
 from hardneg.types import Batch, Embeddings, Vectors
 
@@ -117,6 +118,55 @@ def test_ans_equals_the_slow_loop(seen: Interactions, batch: Batch, without_nois
     pairs = (torch.autograd.grad(loss, trained, retain_graph=True) for loss in (ours, theirs))
     for one, other in zip(*pairs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def single(tables: Embeddings) -> Embeddings:
+    """The tables in single precision, as leaves."""
+    sides = ([table.float().requires_grad_() for table in side] for side in (tables.users, tables.items))
+    users, items = sides
+    return Embeddings(tuple(users), tuple(items), "mean")
+
+
+@pytest.mark.parametrize("epoch", [1, 50, 100])
+def test_the_compiled_choice_of_dens_is_that_of_torch(seen: Interactions, batch: Batch, epoch: int) -> None:
+    batch, tables, candidates = replace(batch, epoch=epoch), scaled(seen), candidates_of(seen, batch, 6)
+    options = DENS(candidates=6)
+    found = options.build(NOTHING).sample(batch, single(tables), candidates, STREAM)
+    expected = options.build(NOTHING).double().sample(batch, tables, candidates, STREAM)
+    assert torch.equal(found.sources, expected.sources)
+
+
+@pytest.mark.parametrize("options", [ANS(candidates=4, weight=0.7), ANS(candidates=4, weight=0.7, without_noise=True)])
+def test_the_compiled_pass_of_ans_has_the_values_and_gradients_of_torch(
+    options: ANS, seen: Interactions, batch: Batch
+) -> None:
+    """Every input: tables of all hops, gates and margin; by the augmented rows and by the auxiliary loss."""
+    tables, candidates = scaled(seen), candidates_of(seen, batch, 4)
+    double = Embeddings(
+        *(tuple(t.clone().requires_grad_() for t in side) for side in (tables.users, tables.items)), "mean"
+    )
+    results = []
+    for given, sampler in ((single(tables), options.build(NOTHING)), (double, options.build(NOTHING).double())):
+        with torch.no_grad():
+            sampler.margin[:-1] = torch.linspace(-2, 2, 8)
+        result = sampler.sample(batch, given, candidates, STREAM)
+        loss = result.auxiliary + (result.vectors[:, 0] * torch.arange(8)).sum()
+        leaves = [*given.users, *given.items, *(p for p in sampler.parameters() if p.requires_grad)]
+        parts = torch.autograd.grad(loss, leaves, allow_unused=True)
+        results.append((result, loss, [None if part is None else part.to_dense() for part in parts]))
+    (one, loss, of_one), (other, expected, of_other) = results
+    assert torch.equal(one.sources, other.sources)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
+    assert sum(part is not None for part in of_one) >= 8
+    for found, wanted in zip(of_one, of_other, strict=True):
+        assert (found is None) == (wanted is None)
+        if found is not None:
+            torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_the_sigmoid_of_vectors_is_that_of_the_formula() -> None:
+    for x in np.linspace(-40, 40, 4001, dtype=np.float32):
+        assert sigmoid(x) == pytest.approx(1 / (1 + np.exp(-np.float64(x))), abs=2e-7)
 
 
 def test_the_margin_is_finite_at_0_on_both_sides() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hardneg.errors import DataError
 from hardneg.training import BPR, BinaryCrossEntropy, Hinge, LossConfig, SampledSoftmax, l2, objective
 from hardneg.training.item_scores import item_scores, squared_norms
 from hardneg.types import Batch, Embeddings, Items, gather_rows
@@ -44,12 +45,29 @@ def test_scores_and_their_gradients_are_those_of_a_loop() -> None:
     np.testing.assert_allclose(table.grad, of_table, rtol=1e-5, atol=1e-6)
 
 
+def test_other_precisions_have_the_same_values() -> None:
+    users, table, rows, items = made()
+    expected = item_scores(users[rows], table, items)
+    torch.testing.assert_close(item_scores(users[rows].double(), table.double(), items).float(), expected)
+
+
+@pytest.mark.parametrize("item", [-1, N_ITEMS])
+def test_items_outside_the_table_are_refused(item: int) -> None:
+    """Compiled code would read, and write, beyond it."""
+    users, table, rows, items = made()
+    items[3, 2] = item
+    with pytest.raises(DataError, match=rf"expected 0 to {N_ITEMS - 1}; check what the sampler returns"):
+        item_scores(users[rows], table, items)
+    with pytest.raises(DataError, match=r"found users \(2, 5\) for items \(7, 5\)"):
+        item_scores(users[:2], table, items)
+
+
 def test_squared_norms_count_repeated_rows() -> None:
     _, table, _, items = made(2)
     table.requires_grad_()
     result = squared_norms(table, items)
     result.backward()
-    expected = sum(float((table[item] ** 2).sum()) for item in items.flatten())
+    expected = sum(float((table[item].detach() ** 2).sum()) for item in items.flatten())
     counts = np.bincount(items.flatten(), minlength=N_ITEMS)
     assert result.item() == pytest.approx(expected, rel=1e-5)
     assert table.grad is not None

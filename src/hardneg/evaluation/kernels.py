@@ -1,7 +1,7 @@
 """Compiled kernels of ranking: mask seen items and keep the k best scores of a row.
 
-Scores are compared as integers in the order of the floats. A best item is one integer, its key: score x 2^32 + (2^31 - 1 - item),
-so that of equal scores the lower item has the higher key, and k best keys need neither branches nor a second array.
+Scores are compared as integers in the order of the floats. A best item is one integer, its key: score x 2^32 +
+(2^31 - 1 - item), so that of equal scores the lower item has the higher key, and k best keys need no second array.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOWEST_32 = -(2**31)
 NO_KEY = -(2**63)
 """Key where there is no item."""
 LAST_ITEM = 2**31 - 1
-_INFINITY, _SIZE = 0x7F800000, 0x7FFFFFFF
+_INFINITY, _WITHOUT_SIGN = 0x7F800000, 0x7FFFFFFF
 
 
 def items_of(keys: Indices) -> Indices:
@@ -51,13 +51,10 @@ def top_k(
 @compiled
 def _order_floats(bits: Numbers) -> None:
     """Convert float32 bits as int32, in place, to integers with the order of the floats; -0.0 equals 0.0."""
-    infinity, size, lowest = (
-        np.int32(_INFINITY),
-        np.int32(_SIZE),
-        np.int32(LOWEST_32),
-    )  # 64 bits would halve the vectors
+    # Constants of 64 bits would halve the vectors.
+    infinity, without_sign, lowest = np.int32(_INFINITY), np.int32(_WITHOUT_SIGN), np.int32(LOWEST_32)
     for i in range(len(bits)):
-        ordered = np.int32(bits[i] ^ ((bits[i] >> np.int32(31)) & size))
+        ordered = np.int32(bits[i] ^ ((bits[i] >> np.int32(31)) & without_sign))
         if ordered == np.int32(-1):
             ordered = np.int32(0)
         if ordered > infinity or ordered < -infinity:
@@ -123,7 +120,9 @@ def _keep_best(row: Numbers, offset: int, lowest: int, columns: Numbers, bounds:
 
 @compiled
 def _insert(keys: Indices, key: Any) -> None:
-    """Insert a key into descending keys, which lose their last."""
+    """Insert a key that exceeds the last of descending keys, which is lost; others change nothing."""
+    if key <= keys[-1]:
+        return
     for place in range(len(keys)):
         higher = max(keys[place], key)
         key = min(keys[place], key)

@@ -23,7 +23,7 @@ from hardneg.types import Embeddings, Flags, Floats, Indices
 BLOCK = 128
 """Users scored at once."""
 PART = 8192
-"""Items scored at once by inner products, which takes BLOCK x PART x 4 bytes, 4 MiB; other scores are of all items."""
+"""Items scored at once by inner products on the CPU, which takes BLOCK x PART x 4 bytes, 4 MiB; other scores are of all items."""
 
 EXACT, SHORTLIST = "exact", "16-bit shortlist"
 """Names of both ways to find the best items."""
@@ -240,7 +240,7 @@ def _score_parts(score: ScoreFunction, users: Indices, n_items: int) -> Iterator
     """Yield the first item of a part of the catalogue and its scores (users, items), which may be overwritten."""
     if isinstance(score, InnerProduct) and score.is_plain:
         for first in range(0, n_items, PART):
-            yield first, score.of_part(users, slice(first, first + PART)).numpy()
+            yield first, score.of_part(users, slice(first, first + PART)).float().numpy()
         return
     scores = score(users)
     if scores.shape != (len(users), n_items):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from hardneg.compiled import in_chunks
 from hardneg.config import PerRow
 from hardneg.random import Stream
-from hardneg.sampling.gates import chosen_vectors, gate_matrices, require_one_size
+from hardneg.sampling.gate_kernels import gate_sum_gradients, gate_sums
+from hardneg.sampling.gates import chosen_vectors, distinct_rows, gate_matrices, has_compiled_pass, require_one_size
 from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, pick_by_rank
 from hardneg.types import Batch, Embeddings, HopsRead, Vectors, gather_rows
 
@@ -78,11 +82,10 @@ class ANSSampler(nn.Module):
         directions = self.draw_directions(batch, users.shape[1], stream)
         chosen, rows, losses = [], [], []
         for table in embeddings.items:
-            negatives, positives = gather_rows(table, candidates), gather_rows(table, batch.positives)
-            augmented, loss = self.augment(users, positives, negatives, directions)
-            places = self._choose(users, negatives, augmented)
-            chosen.append(candidates.gather(1, places).squeeze(1))
-            rows.append(augmented.gather(1, places.unsqueeze(2).expand(-1, -1, augmented.shape[2])).squeeze(1))
+            of_hop = self._augment_compiled if has_compiled_pass(users, table) else self._augment_by_torch
+            places, row, loss = of_hop(users, table, batch.positives, candidates, directions)
+            chosen.append(candidates.gather(1, places.unsqueeze(1)).squeeze(1))
+            rows.append(row)
             losses.append(loss)
         result = chosen_vectors(embeddings, chosen, rows)
         if self.options.weight == 0:
@@ -106,13 +109,82 @@ class ANSSampler(nn.Module):
         loss = loss + (positive_easy * easy).norm(dim=2).mean()
         if self.options.without_noise:
             return negatives, loss
-        x = (hard * positive_hard) @ self.margin[:-1] + self.margin[-1]
-        bounded = torch.where(x < 0, x.clamp(max=-NEAREST), x.clamp(min=NEAREST))
-        strength = STRENGTH * torch.sigmoid(1 / bounded).unsqueeze(2)
+        strength = _strength((hard * positive_hard) @ self.margin[:-1] + self.margin[-1]).unsqueeze(2)
         return negatives + strength * torch.sign(positive_easy - easy).detach() * directions, loss
 
-    @torch.no_grad()
-    def _choose(self, users: Tensor, negatives: Tensor, augmented: Tensor) -> Tensor:
-        """Return the column of the chosen candidate, (batch, 1)."""
-        after, before = ((rows * users.unsqueeze(1)).sum(dim=2) for rows in (augmented, negatives))
-        return pick_by_rank(after + self.options.gain * (after - before)).unsqueeze(1)
+    def _augment_by_torch(
+        self, users: Tensor, table: Tensor, positives: Tensor, candidates: Tensor, directions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the chosen columns (batch,), their augmented rows (batch, size), and the auxiliary loss of a hop."""
+        negatives = gather_rows(table, candidates)
+        augmented, loss = self.augment(users, gather_rows(table, positives), negatives, directions)
+        with torch.no_grad():
+            after, before = ((rows * users.unsqueeze(1)).sum(dim=2) for rows in (augmented, negatives))
+            places = pick_by_rank(after + self.options.gain * (after - before))
+        index = places.view(-1, 1, 1).expand(-1, -1, augmented.shape[2])
+        return places, augmented.gather(1, index).squeeze(1), loss
+
+    def _augment_compiled(
+        self, users: Tensor, table: Tensor, positives: Tensor, candidates: Tensor, directions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `_augment_by_torch` does, up to rounding; sums over dimensions are compiled."""
+        rows, places = distinct_rows(table, candidates)
+        own, gates = gather_rows(table, positives), self.matrices
+        pairs, both = (
+            torch.cat([users, own, users @ gates["user"]], dim=1),
+            torch.cat([rows, rows @ gates["item"]], dim=1),
+        )
+        score, moved, sums = _GateSums.apply(pairs, both, self.margin[:-1], places, directions)  # type: ignore[no-untyped-call]
+        contrast, near, apart, x = sums.unbind(2)
+        loss = F.softplus(torch.logsumexp(contrast, dim=1)).mean() + (_root(near) + _root(apart)).mean()
+        if self.options.without_noise:
+            columns = pick_by_rank(score)
+            return columns, rows[places.gather(1, columns.unsqueeze(1)).squeeze(1)], loss
+        strength = _strength(x + self.margin[-1])
+        columns = pick_by_rank(score + (1 + self.options.gain) * strength.detach() * moved)
+        each = torch.arange(len(columns))
+        chosen = both[places[each, columns]]
+        with torch.no_grad():
+            negatives, projected = chosen.chunk(2, dim=1)
+            gate = torch.sigmoid(projected * pairs[:, 2 * users.shape[1] :])
+            toward = torch.sign((1 - gate) * (own - negatives)) * directions[each, columns]
+        return columns, chosen[:, : users.shape[1]] + strength[each, columns].unsqueeze(1) * toward, loss
+
+
+def _strength(x: Tensor) -> Tensor:
+    """Return the factor of the noise for the x of the margin."""
+    bounded = torch.where(x < 0, x.clamp(max=-NEAREST), x.clamp(min=NEAREST))
+    return STRENGTH * torch.sigmoid(1 / bounded)
+
+
+def _root(squares: Tensor) -> Tensor:
+    """Return square roots, with the gradient 0 at 0."""
+    positive = squares > 0
+    return torch.where(positive, squares, 1.0).sqrt() * positive
+
+
+class _GateSums(torch.autograd.Function):
+    """`gate_kernels.gate_sums`: score and moved (batch, n), which have no gradient, and the other four, (batch, n, 4)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, pairs: Tensor, rows: Tensor, margin: Tensor, places: Tensor, directions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = [tensor.detach().contiguous() for tensor in (pairs, rows, places, margin)]
+        arrays = [tensor.numpy() for tensor in inputs]
+        sums = np.empty((*places.shape, 6), np.float32)
+        in_chunks(gate_sums, len(pairs), *arrays[:3], directions.contiguous().numpy(), arrays[3], sums)
+        ctx.save_for_backward(*inputs)
+        found = torch.from_numpy(sums)
+        score, moved = found[:, :, 0].clone(), found[:, :, 5].clone()
+        ctx.mark_non_differentiable(score, moved)
+        return score, moved, found[:, :, 1:5].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Any, __: Any, arriving: Tensor) -> tuple[Tensor | None, ...]:
+        pairs, rows, places, margin = ctx.saved_tensors
+        gradients = [torch.zeros_like(tensor) for tensor in (pairs, rows, margin)]
+        arrays = (tensor.numpy() for tensor in (pairs, rows, places, margin, arriving.contiguous(), *gradients))
+        gate_sum_gradients(*arrays)
+        return *gradients, None, None

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
+from hardneg.compiled import in_chunks
 from hardneg.config import PerRow, Steps
 from hardneg.random import Stream
-from hardneg.sampling.gates import chosen_vectors, gate_matrices, require_one_size
+from hardneg.sampling.gate_kernels import choose_by_gates
+from hardneg.sampling.gates import chosen_vectors, distinct_rows, gate_matrices, has_compiled_pass, require_one_size
 from hardneg.sampling.mixgcf import queries
 from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, pick_by_rank
 from hardneg.types import Batch, Embeddings, HopsRead, Vectors, gather_rows
@@ -82,11 +85,25 @@ class DENSSampler(nn.Module):
 
     def _choose(self, batch: Batch, users: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
         """Return the chosen candidate of each pair in one hop, (batch,)."""
-        rows = F.embedding(candidates, table)
-        _, relevant = self.relevant(users, F.embedding(batch.positives, table), rows)
         share = 1 - min(1.0, batch.epoch / self.options.warmup)
-        scores = ((share * rows - relevant) * users.unsqueeze(1)).sum(dim=2)
-        return candidates.gather(1, pick_by_rank(scores).unsqueeze(1)).squeeze(1)
+        positives = F.embedding(batch.positives, table)
+        if has_compiled_pass(users, table):
+            columns = self.choose_compiled(users, positives, *distinct_rows(table, candidates), share)
+        else:
+            rows = F.embedding(candidates, table)
+            _, relevant = self.relevant(users, positives, rows)
+            columns = pick_by_rank(((share * rows - relevant) * users.unsqueeze(1)).sum(dim=2))
+        return candidates.gather(1, columns.unsqueeze(1)).squeeze(1)
+
+    def choose_compiled(self, users: Tensor, positives: Tensor, rows: Tensor, places: Tensor, share: float) -> Tensor:
+        """Return the chosen columns (batch,) of candidates at places (batch, n) of rows (m, size)."""
+        gates = self.matrices
+        relevant = torch.sigmoid(positives @ gates["item"] + users @ gates["user"]) * positives
+        tables = users.contiguous(), rows, rows @ gates["negative"], relevant @ gates["positive"]
+        columns = np.empty(len(users), np.int64)
+        arrays = [table.numpy() for table in tables]
+        in_chunks(choose_by_gates, len(users), *arrays, places.numpy(), share, columns)
+        return torch.from_numpy(columns)
 
     def auxiliary_loss(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return a quarter of the sum of the four BPR losses; all (batch, size)."""

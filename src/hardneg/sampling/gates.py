@@ -26,6 +26,21 @@ def require_one_size(embeddings: Embeddings, kind: str) -> None:
         )
 
 
+def has_compiled_pass(*tensors: Tensor) -> bool:
+    """Return True for tensors that compiled passes take: float32 in main memory."""
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+
+
+def distinct_rows(table: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of distinct candidates, (m, size), and the place of every candidate among them, (batch, n)."""
+    chosen = torch.zeros(len(table), dtype=torch.bool, device=table.device)
+    chosen[candidates.flatten()] = True
+    index = chosen.nonzero().squeeze(1)
+    places = torch.empty(len(table), dtype=torch.int64, device=table.device)
+    places[index] = torch.arange(len(index), device=table.device)
+    return gather_rows(table, index), places[candidates]
+
+
 def chosen_vectors(embeddings: Embeddings, chosen: list[Tensor], rows: list[Tensor]) -> Vectors:
     """Return rows (batch, size) per hop, pooled, as negatives made of the chosen items (batch,) per hop."""
     return Vectors(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -78,30 +78,24 @@ class LossConfig(PluginConfig):
         ...
 
 
-@runtime_checkable
-class OfScores(Protocol):
-    """A loss of the inner products of users and items alone."""
+class ScoredLoss(LossConfig):
+    """A loss of the inner products of users and items alone.
 
-    def of_scores(self, positive: Tensor, negatives: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:
-        """Return the mean loss of scores: positive (batch,), negatives (batch, n). The others are those of `of_rows`."""
-        ...
-
-
-class ScoreLoss(LossConfig):
-    """A loss of the inner products of users and items alone, without a pass of its own over rows."""
-
-    def of_rows(self, users: Tensor, items: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:
-        """Return the loss of the inner products."""
-        scores = _inner_products(users, items)
-        return self.of_scores(scores[:, 0], scores[:, 1:], weights, log_q)
+    `of_rows` is `of_scores` of these; with several negatives that are items, training calls `of_scores` alone.
+    """
 
     @abstractmethod
     def of_scores(self, positive: Tensor, negatives: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:
         """Return the mean loss of scores: positive (batch,), negatives (batch, n). The others are those of `of_rows`."""
         ...
 
+    def of_rows(self, users: Tensor, items: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:
+        """Return the loss of the inner products."""
+        scores = _inner_products(users, items)
+        return self.of_scores(scores[:, 0], scores[:, 1:], weights, log_q)
 
-class BPR(LossConfig):
+
+class BPR(ScoredLoss):
     """Bayesian personalized ranking (Rendle et al., 2009); with several negatives the K-negative softplus.
 
     joint: log(1 + sum_k exp(s_k - s_i)), the K-pair form of MixGCF's release (Huang et al., 2021), which exponentiates
@@ -116,8 +110,7 @@ class BPR(LossConfig):
         """Return the loss of the inner products; the default has a compiled pass."""
         if self.several == "joint" or items.shape[1] <= 2:
             return bpr_of_rows(users, items, weights)
-        scores = _inner_products(users, items)
-        return self.of_scores(scores[:, 0], scores[:, 1:], weights, None)
+        return super().of_rows(users, items, weights, None)
 
     def of_scores(self, positive: Tensor, negatives: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:  # noqa: ARG002
         """Return `bpr`, `weighted_bpr` or `mean_bpr`."""
@@ -126,7 +119,7 @@ class BPR(LossConfig):
         return bpr(positive, negatives) if weights is None else weighted_bpr(positive, negatives, weights)
 
 
-class SampledSoftmax(ScoreLoss):
+class SampledSoftmax(ScoredLoss):
     """Sampled softmax: cross-entropy of the positive among itself and its negatives (Bengio & Senecal, 2008).
 
     With correct_bias, exp(s_k / t) is divided by n q_k, where q_k is the probability of the draw: in expectation the sum is
@@ -151,7 +144,7 @@ class SampledSoftmax(ScoreLoss):
         return sampled_softmax(positive, negatives, temperature=self.temperature, weights=weights, log_q=log_q)
 
 
-class BinaryCrossEntropy(ScoreLoss):
+class BinaryCrossEntropy(ScoredLoss):
     """Binary cross-entropy: positives have the label 1, negatives 0 (He et al., 2017), mean over 1 + n labels."""
 
     kind: Literal["bce"] = "bce"
@@ -161,7 +154,7 @@ class BinaryCrossEntropy(ScoreLoss):
         return binary_cross_entropy(positive, negatives, weights)
 
 
-class Hinge(ScoreLoss):
+class Hinge(ScoredLoss):
     """Hinge: max(0, margin - s_i + s_k), mean over the negatives k. The released code of HNLMRec has the margin 0.3."""
 
     kind: Literal["hinge"] = "hinge"

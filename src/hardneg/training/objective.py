@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.training.item_scores import item_scores, squared_norms
-from hardneg.training.losses import BPR, LossConfig, OfScores
+from hardneg.training.losses import BPR, LossConfig, ScoredLoss
 from hardneg.training.triplets import JudgedTriplets
 from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, gather_rows
 
@@ -155,7 +155,7 @@ def _pair_loss(
     ranking.require_inputs(negatives.weights, log_q)
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
-        if items.shape[1] > 2 and isinstance(ranking, OfScores):
+        if items.shape[1] > 2 and isinstance(ranking, ScoredLoss):
             return _loss_of_scores(batch, items, negatives, embeddings, l2_weight, ranking)
         scored, ego = gather_rows(embeddings.final_items, items), list[Tensor]()
     else:
@@ -172,9 +172,9 @@ def _pair_loss(
 
 
 def _loss_of_scores(
-    batch: Batch, items: Tensor, negatives: Items, embeddings: Embeddings, l2_weight: float, ranking: OfScores
+    batch: Batch, items: Tensor, negatives: Items, embeddings: Embeddings, l2_weight: float, ranking: ScoredLoss
 ) -> Tensor:
-    """Return the loss of several negatives that are items: no row for each of them, in the loss and in L2."""
+    """Return the loss of several negatives that are items, without a row for each of them where `item_scores` has none."""
     users = gather_rows(embeddings.final_users, batch.users)
     scores = item_scores(users, embeddings.final_items, items)
     loss = ranking.of_scores(scores[:, 0], scores[:, 1:], negatives.weights, negatives.log_q)
