@@ -15,7 +15,7 @@ from hardneg.models import LightGCNModel
 from hardneg.random import Stream
 from hardneg.sampling import ANS, DENS, DNS, SamplerConfig, SamplerInputs, UniformCandidates
 from hardneg.sampling.ans import NEAREST, ANSSampler
-from hardneg.sampling.gate_kernels import sigmoid
+from hardneg.sampling.gate_kernels import gate_value
 from hardneg.training import FitConfig, fit_model
 from hardneg.types import Batch, Embeddings, Vectors
 
@@ -164,9 +164,9 @@ def test_the_compiled_pass_of_ans_has_the_values_and_gradients_of_torch(
             torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=1e-4)
 
 
-def test_the_sigmoid_of_vectors_is_that_of_the_formula() -> None:
+def test_a_gate_is_the_sigmoid_of_the_formula() -> None:
     for x in np.linspace(-40, 40, 4001, dtype=np.float32):
-        assert sigmoid(x) == pytest.approx(1 / (1 + np.exp(-np.float64(x))), abs=2e-7)
+        assert gate_value(x) == pytest.approx(1 / (1 + np.exp(-np.float64(x))), abs=2e-7)
 
 
 def test_the_margin_is_finite_at_0_on_both_sides() -> None:

@@ -12,7 +12,7 @@ from hardneg.types import Floats, Indices
 
 
 @reordering
-def sigmoid(x: np.float32) -> np.float32:
+def gate_value(x: np.float32) -> np.float32:
     """Return 1 / (1 + exp(-x)), with an error of at most 2e-7, by operations that vectors have.
 
     With t = tanh(x / 8) by Lambert's continued fraction, of which seven terms are exact to float32 below 2.2, the formula
@@ -45,7 +45,7 @@ def choose_by_gates(
     share: float,
     columns: Indices,
 ) -> None:
-    """Set columns[b] to the m with the largest u . (share n - sigmoid(q + shift) * n), n and q the rows of candidate m.
+    """Set columns[b] to the m with the largest u . (share n - gate_value(q + shift) * n), n and q the rows of candidate m.
 
     users, shifts: (batch, size). rows, projected: (m, size), n and q. The first of equal ones, and the first NaN, wins.
     """
@@ -56,7 +56,7 @@ def choose_by_gates(
         for m in range(places.shape[1]):
             n, q, score = rows[places[b, m]], projected[places[b, m]], np.float32(0.0)
             for d in range(len(n)):
-                score += users[b, d] * n[d] * (part - sigmoid(q[d] + shifts[b, d]))
+                score += users[b, d] * n[d] * (part - gate_value(q[d] + shifts[b, d]))
             if score > best or np.isnan(score):
                 best, columns[b] = score, m
                 if np.isnan(score):
@@ -74,7 +74,7 @@ def gate_sums(
     margin: Floats,
     sums: Floats,
 ) -> None:
-    """Set sums[b, m] to six sums over the dimensions d, for the gate g = sigmoid(q a) of a pair and a candidate.
+    """Set sums[b, m] to six sums over the dimensions d, for the gate g = gate_value(q a) of a pair and a candidate.
 
     pairs: (batch, 3 size), u, p and a side by side. rows: (m, 2 size), n and q. directions r: (batch, n, size). margin w:
     (size,). sums: (batch, n, 6) of u n, u (1 - 2 g) n, (g (n - p))^2, ((1 - g)^2 p n)^2, w g^2 p n, and
@@ -88,7 +88,7 @@ def gate_sums(
             apart, weighted, moved = np.float32(0.0), np.float32(0.0), np.float32(0.0)
             for d in range(size):
                 u, p, n = pairs[b, d], pairs[b, size + d], rows[k, d]
-                g = sigmoid(rows[k, size + d] * pairs[b, 2 * size + d])
+                g = gate_value(rows[k, size + d] * pairs[b, 2 * size + d])
                 difference, both, rest = n - p, p * n, one - g
                 score += u * n
                 contrast += u * (rest - g) * n
@@ -121,7 +121,7 @@ def gate_sum_gradients(
             for d in range(size):
                 u, p, a = pairs[b, d], pairs[b, size + d], pairs[b, 2 * size + d]
                 n, q = rows[k, d], rows[k, size + d]
-                g = sigmoid(q * a)
+                g = gate_value(q * a)
                 difference, both, rest, w = n - p, p * n, one - g, of_weighted * margin[d]
                 cubed = of_apart * rest * rest * rest * both
                 of_difference = of_near * g * g * difference
@@ -135,5 +135,5 @@ def gate_sum_gradients(
                 to_rows[k, size + d] += of_gate * a
             if of_weighted != 0:
                 for d in range(size):
-                    g = sigmoid(rows[k, size + d] * pairs[b, 2 * size + d])
+                    g = gate_value(rows[k, size + d] * pairs[b, 2 * size + d])
                     to_margin[d] += of_weighted * g * g * pairs[b, size + d] * rows[k, d]
