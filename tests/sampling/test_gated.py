@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hardneg.data import Interactions
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.models import LightGCNModel
 from hardneg.random import Stream
 from hardneg.sampling import ANS, DENS, DNS, SamplerConfig, SamplerInputs, UniformCandidates
@@ -136,7 +136,52 @@ def test_the_compiled_choice_of_dens_is_that_of_torch(seen: Interactions, batch:
     assert torch.equal(found.sources, expected.sources)
 
 
-@pytest.mark.parametrize("options", [ANS(candidates=4, weight=0.7), ANS(candidates=4, weight=0.7, without_noise=True)])
+@pytest.mark.parametrize("options", [DENS(candidates=4), ANS(candidates=4)], ids=["dens", "ans"])
+def test_candidates_outside_the_table_are_refused(options: SamplerConfig, seen: Interactions, batch: Batch) -> None:
+    candidates = candidates_of(seen, batch, 4)
+    candidates[1, 2] = -1
+    with pytest.raises(DataError, match=r"found rows -1 to .* of a table that has 12"):
+        options.build(NOTHING).sample(batch, single(scaled(seen)), candidates, STREAM)
+
+
+@pytest.mark.parametrize("options", [DENS(candidates=4), ANS(candidates=4)], ids=["dens", "ans"])
+def test_threads_and_rows_that_are_not_finite(options: SamplerConfig, seen: Interactions, batch: Batch) -> None:
+    tables, candidates = single(scaled(seen)), candidates_of(seen, batch, 4)
+    one = options.build(NOTHING).sample(batch, tables, candidates, STREAM)
+    torch.set_num_threads(3)
+    try:
+        other = options.build(NOTHING).sample(batch, tables, candidates, STREAM)
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(one.sources, other.sources)
+    assert torch.equal(one.vectors, other.vectors)
+    with torch.no_grad():
+        for table in tables.items:
+            table[candidates[0, 2]] = torch.nan
+    broken = options.build(NOTHING).sample(batch, tables, candidates, STREAM)
+    assert (broken.sources[0] == candidates[0, 2]).all()
+    assert not broken.auxiliary.isfinite()
+
+
+def test_ans_of_a_candidate_equal_to_the_positive_has_finite_gradients(seen: Interactions, batch: Batch) -> None:
+    """Both norms are 0, or their roots have no derivative, at equal rows and at rows of zeros."""
+    tables, candidates = single(scaled(seen)), candidates_of(seen, batch, 4)
+    candidates[:, 0] = batch.positives
+    with torch.no_grad():
+        for table in tables.items:
+            table[candidates[0, 1]] = 0.0
+    sampler = ANS(candidates=4).build(NOTHING)
+    result = sampler.sample(batch, tables, candidates, STREAM)
+    leaves = [*tables.items, *sampler.parameters()]
+    parts = torch.autograd.grad(result.auxiliary + result.vectors.sum(), leaves)
+    assert all(part.to_dense().isfinite().all() for part in parts)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [ANS(candidates=4, weight=0.7, gain=5.0), ANS(candidates=4, weight=0.7, without_noise=True)],
+    ids=["noise", "without noise"],
+)
 def test_the_compiled_pass_of_ans_has_the_values_and_gradients_of_torch(
     options: ANS, seen: Interactions, batch: Batch
 ) -> None:

@@ -144,11 +144,9 @@ class ANSSampler(nn.Module):
         columns = pick_by_rank(score + (1 + self.options.gain) * strength.detach() * moved)
         each = torch.arange(len(columns))
         chosen = both[places[each, columns]]
-        with torch.no_grad():
-            negatives, projected = chosen.chunk(2, dim=1)
-            gate = torch.sigmoid(projected * pairs[:, 2 * users.shape[1] :])
-            toward = torch.sign((1 - gate) * (own - negatives)) * directions[each, columns]
-        return columns, chosen[:, : users.shape[1]] + strength[each, columns].unsqueeze(1) * toward, loss
+        negatives = chosen[:, : users.shape[1]]
+        toward = torch.sign(own - negatives).detach() * directions[each, columns]
+        return columns, negatives + strength[each, columns].unsqueeze(1) * toward, loss
 
 
 def _strength(x: Tensor) -> Tensor:
@@ -159,8 +157,8 @@ def _strength(x: Tensor) -> Tensor:
 
 def _root(squares: Tensor) -> Tensor:
     """Return square roots, with the gradient 0 at 0."""
-    positive = squares > 0
-    return torch.where(positive, squares, 1.0).sqrt() * positive
+    is_zero = squares == 0
+    return torch.where(is_zero, 1.0, squares).sqrt() * ~is_zero
 
 
 class _GateSums(torch.autograd.Function):

@@ -47,7 +47,7 @@ def choose_by_gates(
 ) -> None:
     """Set columns[b] to the m with the largest u . (share n - gate_value(q + shift) * n), n and q the rows of candidate m.
 
-    users, shifts: (batch, size). rows, projected: (m, size), n and q. The first of equal ones, and the first NaN, wins.
+    users, shifts: (batch, size). rows, projected: (m, size), n and q. The first of equal ones wins, and the first that is not finite.
     """
     part = np.float32(share)
     for b in range(begin, end):
@@ -57,9 +57,9 @@ def choose_by_gates(
             n, q, score = rows[places[b, m]], projected[places[b, m]], np.float32(0.0)
             for d in range(len(n)):
                 score += users[b, d] * n[d] * (part - gate_value(q[d] + shifts[b, d]))
-            if score > best or np.isnan(score):
+            if score > best or not np.isfinite(score):
                 best, columns[b] = score, m
-                if np.isnan(score):
+                if not np.isfinite(score):  # training ends with the loss of such a row
                     break
 
 
@@ -78,7 +78,7 @@ def gate_sums(
 
     pairs: (batch, 3 size), u, p and a side by side. rows: (m, 2 size), n and q. directions r: (batch, n, size). margin w:
     (size,). sums: (batch, n, 6) of u n, u (1 - 2 g) n, (g (n - p))^2, ((1 - g)^2 p n)^2, w g^2 p n, and
-    u r sign((1 - g) (p - n)).
+    u r sign(p - n); that is the sign of (1 - g) (p - n), since g < 1.
     """
     size, one = len(margin), np.float32(1.0)
     for b in range(begin, end):
@@ -95,7 +95,7 @@ def gate_sums(
                 near += g * g * difference * difference
                 apart += rest * rest * rest * rest * both * both
                 weighted += margin[d] * g * g * both
-                moved -= u * directions[b, m, d] * _sign(rest * difference)
+                moved -= u * directions[b, m, d] * _sign(difference)
             sums[b, m, 0], sums[b, m, 1], sums[b, m, 2] = score, contrast, near
             sums[b, m, 3], sums[b, m, 4], sums[b, m, 5] = apart, weighted, moved
 

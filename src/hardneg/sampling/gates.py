@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hardneg.errors import ConfigError
 from hardneg.random import generator
+from hardneg.sampling.sampler import require_known_rows
 from hardneg.types import Embeddings, Vectors, gather_rows, pool
 
 
@@ -32,7 +33,11 @@ def has_compiled_pass(*tensors: Tensor) -> bool:
 
 
 def distinct_rows(table: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows of distinct candidates, (m, size), and the place of every candidate among them, (batch, n)."""
+    """Return the rows of distinct candidates, (m, size), and the place of every candidate among them, (batch, n).
+
+    Raises DataError for candidates outside the table.
+    """
+    require_known_rows(candidates, table)
     chosen = torch.zeros(len(table), dtype=torch.bool, device=table.device)
     chosen[candidates.flatten()] = True
     index = chosen.nonzero().squeeze(1)

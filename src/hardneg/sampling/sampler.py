@@ -234,8 +234,8 @@ def require_known_rows(index: Tensor, table: Tensor) -> None:
     """Raise DataError where an index is outside the table; compiled code does not check indices."""
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(table):
         raise DataError(
-            f"found row {int(index.max())}, expected rows below {len(table)}; declare the tables that the sampler reads "
-            "in its `hops_read`"
+            f"found rows {int(index.min())} to {int(index.max())} of a table that has {len(table)}; declare the tables that "
+            "the sampler reads in its `hops_read`, and return items of the catalogue"
         )
 
 
@@ -346,8 +346,8 @@ def score_all(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
 def pick_by_rank(preferences: Tensor, ranks: Tensor | None = None) -> Tensor:
     """Return the column of the preference with the given rank in each row of preferences (batch, n): (batch,).
 
-    ranks: (batch,), or (batch, k) for a result (batch, k), of 0..n - 1, where 0 is the largest; None for 0. Of equal preferences the first ranks higher. A row
-    with NaN returns the first NaN, as `hardest` does.
+    ranks: (batch,), or (batch, k) for a result (batch, k), of 0..n - 1, where 0 is the largest; None for 0. Of equal
+    preferences the first ranks higher. A row with NaN returns the first NaN, as `hardest` does.
     """
     if ranks is None:
         ranks = torch.zeros(len(preferences), dtype=torch.int64, device=preferences.device)

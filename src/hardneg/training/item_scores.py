@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from hardneg.compiled import reordering
 from hardneg.errors import DataError
 from hardneg.models.kernels import prefetch_row
+from hardneg.sampling.sampler import require_known_rows
 from hardneg.types import Floats, Indices, gather_rows
 
 AHEAD = 4
@@ -22,7 +23,7 @@ def item_scores(users: Tensor, table: Tensor, items: Tensor) -> Tensor:
     """Return the inner products of users (batch, size) with rows of table (n_items, size) at items (batch, n): (batch, n).
 
     Same values as gathering (batch, n, size) rows, up to rounding. In float32 on the CPU nothing of that size exists: rows
-    are read where they are, and their gradient is a table of n_items rows. Raises DataError for items outside the table.
+    are read where they are, and their gradient is a table of n_items rows. Items outside the table raise DataError there.
     """
     if table.device.type != "cpu" or table.dtype != torch.float32:
         return (gather_rows(table, items) * users.unsqueeze(1)).sum(dim=2)
@@ -37,23 +38,13 @@ def squared_norms(table: Tensor, items: Tensor) -> Tensor:
     return (counts[index] * gather_rows(table, index).square().sum(dim=1)).sum()
 
 
-def _require_rows(users: Tensor, table: Tensor, items: Tensor) -> None:
-    """Raise DataError where compiled code would read or write outside the table."""
-    if len(users) != len(items) or users.shape[1] != table.shape[1]:
-        raise DataError(
-            f"found users {tuple(users.shape)} for items {tuple(items.shape)} of a table {tuple(table.shape)}, expected a "
-            "user for each row of items, of the size of the table"
-        )
-    low, high = (0, -1) if not items.numel() else (int(items.min()), int(items.max()))
-    if low < 0 or high >= len(table):
-        raise DataError(f"found items {low} to {high}, expected 0 to {len(table) - 1}; check what the sampler returns")
-
-
 class _ItemScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, users: Tensor, table: Tensor, items: Tensor) -> Tensor:
         users, table, items = users.detach().contiguous(), table.detach().contiguous(), items.contiguous()
-        _require_rows(users, table, items)
+        if len(users) != len(items):
+            raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected equal numbers")
+        require_known_rows(items, table)
         ctx.save_for_backward(users, table, items)
         scores = np.empty(items.shape, np.float32)
         _score(users.numpy(), table.numpy(), items.numpy(), scores)

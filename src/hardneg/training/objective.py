@@ -174,7 +174,7 @@ def _pair_loss(
 def _loss_of_scores(
     batch: Batch, items: Tensor, negatives: Items, embeddings: Embeddings, l2_weight: float, ranking: ScoredLoss
 ) -> Tensor:
-    """Return the loss of several negatives that are items, without a row for each of them where `item_scores` has none."""
+    """Return the loss of several negatives that are items, from their scores."""
     users = gather_rows(embeddings.final_users, batch.users)
     scores = item_scores(users, embeddings.final_items, items)
     loss = ranking.of_scores(scores[:, 0], scores[:, 1:], negatives.weights, negatives.log_q)
