@@ -43,7 +43,7 @@ def unit_float(word: np.uint64) -> np.float32:
 def fill_uniform(key: np.uint64, epoch: int, rows: Indices, out: Floats) -> None:
     """Set out[b, j] to a number uniform in [0, 1) that depends on (key, epoch, rows[b], j) alone.
 
-    A row's words are made first, without a branch, in vectors: a ninth of the time.
+    A row's words are made first, in a loop without a branch, so that the compiler uses vectors.
     """
     words = np.empty(((out.shape[1] + 3) // 4, 2), np.uint64)
     for b in range(len(rows)):

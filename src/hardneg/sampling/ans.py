@@ -83,8 +83,8 @@ class ANSSampler(nn.Module):
         chosen, rows, losses = [], [], []
         for table in embeddings.items:
             of_hop = self._augment_compiled if has_compiled_pass(users, table) else self._augment_by_torch
-            places, row, loss = of_hop(users, table, batch.positives, candidates, directions)
-            chosen.append(candidates.gather(1, places.unsqueeze(1)).squeeze(1))
+            columns, row, loss = of_hop(users, table, batch.positives, candidates, directions)
+            chosen.append(candidates.gather(1, columns.unsqueeze(1)).squeeze(1))
             rows.append(row)
             losses.append(loss)
         result = chosen_vectors(embeddings, chosen, rows)
@@ -120,9 +120,9 @@ class ANSSampler(nn.Module):
         augmented, loss = self.augment(users, gather_rows(table, positives), negatives, directions)
         with torch.no_grad():
             after, before = ((rows * users.unsqueeze(1)).sum(dim=2) for rows in (augmented, negatives))
-            places = pick_by_rank(after + self.options.gain * (after - before))
-        index = places.view(-1, 1, 1).expand(-1, -1, augmented.shape[2])
-        return places, augmented.gather(1, index).squeeze(1), loss
+            columns = pick_by_rank(after + self.options.gain * (after - before))
+        index = columns.view(-1, 1, 1).expand(-1, -1, augmented.shape[2])
+        return columns, augmented.gather(1, index).squeeze(1), loss
 
     def _augment_compiled(
         self, users: Tensor, table: Tensor, positives: Tensor, candidates: Tensor, directions: Tensor

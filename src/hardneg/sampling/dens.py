@@ -78,10 +78,13 @@ class DENSSampler(nn.Module):
 
     def relevant(self, users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
         """Return p_r (batch, size) and n_r (batch, n, size) of positives (batch, size) and negatives (batch, n, size)."""
-        gates = self.matrices
-        relevant = torch.sigmoid(positives @ gates["item"] + users @ gates["user"]) * positives
+        gates, relevant = self.matrices, self.relevant_positives(users, positives)
         gate = torch.sigmoid(negatives @ gates["negative"] + (relevant @ gates["positive"]).unsqueeze(1))
         return relevant, gate * negatives
+
+    def relevant_positives(self, users: Tensor, positives: Tensor) -> Tensor:
+        """Return p_r (batch, size) of users and positives (batch, size)."""
+        return torch.sigmoid(positives @ self.matrices["item"] + users @ self.matrices["user"]) * positives
 
     def _choose(self, batch: Batch, users: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
         """Return the chosen candidate of each pair in one hop, (batch,)."""
@@ -97,8 +100,7 @@ class DENSSampler(nn.Module):
 
     def choose_compiled(self, users: Tensor, positives: Tensor, rows: Tensor, places: Tensor, share: float) -> Tensor:
         """Return the chosen columns (batch,) of candidates at places (batch, n) of rows (m, size)."""
-        gates = self.matrices
-        relevant = torch.sigmoid(positives @ gates["item"] + users @ gates["user"]) * positives
+        gates, relevant = self.matrices, self.relevant_positives(users, positives)
         tables = users.contiguous(), rows, rows @ gates["negative"], relevant @ gates["positive"]
         columns = np.empty(len(users), np.int64)
         arrays = [table.numpy() for table in tables]

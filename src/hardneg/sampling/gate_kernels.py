@@ -47,7 +47,8 @@ def choose_by_gates(
 ) -> None:
     """Set columns[b] to the m with the largest u . (share n - gate_value(q + shift) * n), n and q the rows of candidate m.
 
-    users, shifts: (batch, size). rows, projected: (m, size), n and q. The first of equal ones wins, and the first that is not finite.
+    users, shifts: (batch, size). rows, projected: (m, size), n and q. The first of equal ones wins, and the first whose
+    score is not finite.
     """
     part = np.float32(share)
     for b in range(begin, end):

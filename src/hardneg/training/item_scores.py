@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hardneg.compiled import reordering
 from hardneg.errors import DataError
-from hardneg.models.kernels import prefetch_row
-from hardneg.sampling.sampler import require_known_rows
+from hardneg.sampling.gates import has_compiled_pass
+from hardneg.sampling.sampler import score_all
 from hardneg.types import Floats, Indices, gather_rows
-
-AHEAD = 4
-"""Items between the current one and the one whose row is prefetched."""
 
 
 def item_scores(users: Tensor, table: Tensor, items: Tensor) -> Tensor:
@@ -25,7 +21,7 @@ def item_scores(users: Tensor, table: Tensor, items: Tensor) -> Tensor:
     Same values as gathering (batch, n, size) rows, up to rounding. In float32 on the CPU nothing of that size exists: rows
     are read where they are, and their gradient is a table of n_items rows. Items outside the table raise DataError there.
     """
-    if table.device.type != "cpu" or table.dtype != torch.float32:
+    if not has_compiled_pass(users, table):
         return (gather_rows(table, items) * users.unsqueeze(1)).sum(dim=2)
     scores: Tensor = _ItemScores.apply(users, table, items)  # type: ignore[no-untyped-call]
     return scores
@@ -41,14 +37,11 @@ def squared_norms(table: Tensor, items: Tensor) -> Tensor:
 class _ItemScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, users: Tensor, table: Tensor, items: Tensor) -> Tensor:
-        users, table, items = users.detach().contiguous(), table.detach().contiguous(), items.contiguous()
         if len(users) != len(items):
             raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected equal numbers")
-        require_known_rows(items, table)
+        users, table, items = users.detach().contiguous(), table.detach().contiguous(), items.contiguous()
         ctx.save_for_backward(users, table, items)
-        scores = np.empty(items.shape, np.float32)
-        _score(users.numpy(), table.numpy(), items.numpy(), scores)
-        return torch.from_numpy(scores)
+        return score_all(users, table, items)
 
     @staticmethod
     @once_differentiable
@@ -58,19 +51,6 @@ class _ItemScores(torch.autograd.Function):
         arrays = (tensor.numpy() for tensor in (users, table, items, gradient.contiguous(), of_users, of_table))
         _add_gradients(*arrays)
         return of_users, of_table, None
-
-
-@reordering
-def _score(users: Floats, table: Floats, items: Indices, scores: Floats) -> None:
-    """Set scores[b, k] = users[b] . table[items[b, k]]."""
-    n, size, flat, near = items.shape[1], users.shape[1], table.reshape(-1), items.reshape(-1)
-    for b in range(len(users)):
-        for k in range(n):
-            prefetch_row(flat, near[min(b * n + k + AHEAD, len(near) - 1)] * size, size)
-            item, score = items[b, k], np.float32(0.0)
-            for d in range(size):
-                score += users[b, d] * table[item, d]
-            scores[b, k] = score
 
 
 @reordering

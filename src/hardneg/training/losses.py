@@ -116,7 +116,7 @@ class BPR(ScoredLoss):
         """Return `bpr`, `weighted_bpr` or `mean_bpr`."""
         if self.several == "mean":
             return mean_bpr(positive, negatives, weights)
-        return bpr(positive, negatives) if weights is None else weighted_bpr(positive, negatives, weights)
+        return _joint_bpr(positive, negatives, weights)
 
 
 class SampledSoftmax(ScoredLoss):
@@ -229,6 +229,10 @@ def weighted_bpr(positive: Tensor, negatives: Tensor, weights: Tensor) -> Tensor
     return (largest * F.softplus(torch.logsumexp(differences, dim=1))).mean()
 
 
+def _joint_bpr(positive: Tensor, negatives: Tensor, weights: Tensor | None) -> Tensor:
+    return bpr(positive, negatives) if weights is None else weighted_bpr(positive, negatives, weights)
+
+
 def mean_bpr(positive: Tensor, negatives: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean over pairs and negatives of weight x -log sigmoid(positive - negative)."""
     losses = F.softplus(negatives - positive.unsqueeze(1))
@@ -250,7 +254,7 @@ def sampled_softmax(
     positive, negatives = positive / temperature, negatives / temperature
     if log_q is not None:
         negatives = negatives - log_q - math.log(negatives.shape[1])
-    return bpr(positive, negatives) if weights is None else weighted_bpr(positive, negatives, weights)
+    return _joint_bpr(positive, negatives, weights)
 
 
 def binary_cross_entropy(positive: Tensor, negatives: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -288,7 +292,7 @@ def bpr_of_rows(users: Tensor, items: Tensor, weights: Tensor | None = None) -> 
         loss: Tensor = _BprOfRows.apply(users, items)  # type: ignore[no-untyped-call]
         return loss
     scores = _inner_products(users, items)
-    return bpr(scores[:, 0], scores[:, 1:]) if weights is None else weighted_bpr(scores[:, 0], scores[:, 1:], weights)
+    return _joint_bpr(scores[:, 0], scores[:, 1:], weights)
 
 
 class _BprOfRows(torch.autograd.Function):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from scipy import special
-
 from hardneg.data import split as splits
 from hardneg.evaluation import group_by_item_share
 from hardneg.report.figure_data import MARKS, FigureData
 from hardneg.studies.figure_spec import FigureSpec
-from hardneg.studies.figures.panel import INTERVALS, Panel, describe_places, join_conclusions, points_frame
+from hardneg.studies.figures.panel import INTERVALS, Panel, describe_places, half_width, join_conclusions, points_frame
 from hardneg.studies.run_comparison import OVER, ComparedMethod, compare_groups
 
 SHARES = (0.8, 0.95)
@@ -54,7 +51,7 @@ def _point(line: dict[str, Any]) -> dict[str, object]:
     """Return a row of numbers from a line of the comparison of groups."""
     margin = None
     if line["sd"] is not None:
-        margin = float(special.stdtrit(line["seeds"] - 1, 0.975) * line["sd"] / np.sqrt(line["seeds"]))
+        margin = half_width(line["sd"], line["seeds"])
     ends = {} if margin is None else {"low": line["mean"] - margin, "high": line["mean"] + margin}
     name = line["group"].removesuffix(" train pairs").removesuffix(" train pair")
     return {"series": line["method"], "x_name": name, "value": line["mean"], **ends, "verdict": line["verdict"]}

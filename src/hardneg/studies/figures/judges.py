@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy import special
 
 from hardneg import artifacts
 from hardneg.data import noise as noises
@@ -16,7 +15,7 @@ from hardneg.judging.suspects import read_suspects
 from hardneg.report.figure_data import FigureData
 from hardneg.report.tables import BETTER, SIGNIFICANT, UNDECIDED, WORSE
 from hardneg.studies.figure_spec import FigureSpec
-from hardneg.studies.figures.panel import Panel, points_frame
+from hardneg.studies.figures.panel import Panel, half_width, points_frame
 from hardneg.studies.recipes import slug
 
 CHANCE = 0.5
@@ -52,7 +51,7 @@ def _draw(panel: Panel, measured: dict[str, Identification], key: str) -> Figure
     for (name, one), test, p in zip(measured.items(), tests, holm([test.p for test in tests]), strict=True):
         side = BETTER if test.mean > 0 else WORSE
         verdict = side if p < SIGNIFICANT else UNDECIDED
-        margin = float(special.stdtrit(len(one.auc) - 1, 0.975) * one.auc.std(ddof=1) / np.sqrt(len(one.auc)))
+        margin = half_width(one.auc.std(ddof=1), len(one.auc))
         mean = float(one.auc.mean())
         rows.append(
             {

@@ -94,12 +94,17 @@ def make_panels(study: Study, finished: Sequence[PlannedRun], comparisons: Seque
     return panels
 
 
+def half_width(sd: float, n: int) -> float:
+    """Return half the width of the 95 % interval of a mean by Student's t; sd: standard deviation of its n values, 2 or more."""
+    return float(special.stdtrit(n - 1, 0.975) * sd / np.sqrt(n))
+
+
 def value_of(by_seed: Floats) -> dict[str, float | None]:
     """Return value, low and high: the mean over seeds with its 95 % interval by Student's t, null for a single seed."""
     n, mean = len(by_seed), float(by_seed.mean())
     if n < 2:
         return {"value": mean, "low": None, "high": None}
-    margin = float(special.stdtrit(n - 1, 0.975) * by_seed.std(ddof=1) / np.sqrt(n))
+    margin = half_width(by_seed.std(ddof=1), n)
     return {"value": mean, "low": mean - margin, "high": mean + margin}
 
 
